@@ -10,10 +10,10 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 
-#define HFWA_RETURN_IF_ERROR(expression)                     \
-  do {                                                       \
-    ::absl::Status hfwa_status_ = (expression);              \
-    if (!hfwa_status_.ok()) return hfwa_status_;             \
+#define HFWA_RETURN_IF_ERROR(expression)         \
+  do {                                           \
+    ::absl::Status hfwa_status_ = (expression);  \
+    if (!hfwa_status_.ok()) return hfwa_status_; \
   } while (false)
 
 #define HFWA_MACRO_CONCAT_INNER(a, b) a##b

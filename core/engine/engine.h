@@ -1,7 +1,7 @@
 #pragma once
 
-// Registers references and judges images, with no RPC in sight. The server checks, translates and calls
-// this; the interface is abstract so that the server can be tested without a model.
+// Registers references and judges images, with no RPC in sight. The server checks, translates and
+// calls this; the interface is abstract so that the server can be tested without a model.
 
 #include <cstdint>
 #include <functional>
@@ -21,11 +21,12 @@
 
 namespace hfwa::engine {
 
-// Reasons of refusals that a caller may act on travel in the status' payload under this type URL; the text is
-// an ErrorInfo reason (UPPER_SNAKE). RetryAfter() reads the other one.
+// Reasons of refusals that a caller may act on travel in the status' payload under this type URL;
+// the text is an ErrorInfo reason (UPPER_SNAKE). RetryAfter() reads the other one.
 inline constexpr char kReasonPayload[] = "hfwa.dev/reason";
 inline constexpr char kRetryPayload[] = "hfwa.dev/retry-after-ms";
-inline constexpr char kFieldPayload[] = "hfwa.dev/field";  // of an INVALID_ARGUMENT: "image.content", ...
+inline constexpr char kFieldPayload[] =
+    "hfwa.dev/field";  // of an INVALID_ARGUMENT: "image.content", ...
 
 // `status` with the payloads set; empty `field` or zero `retry_after` are left out.
 absl::Status Annotate(absl::Status status, std::string_view reason, std::string_view field = {},
@@ -33,8 +34,8 @@ absl::Status Annotate(absl::Status status, std::string_view reason, std::string_
 
 // A picture as the caller sent it; the views stay valid until the call's callback has run.
 struct ImageInput {
-  std::string_view encoded;                  // a file, or
-  std::optional<image::RawPixels> raw;       // pixels
+  std::string_view encoded;             // a file, or
+  std::optional<image::RawPixels> raw;  // pixels
 };
 
 enum class CalibrationState { kUncalibrated, kProvisional, kCalibrated, kManual };
@@ -94,27 +95,29 @@ struct DetectCall {
   std::function<void(absl::StatusOr<DetectResult>)> done;
 };
 
-// A registration in progress. One thread at a time. Destroyed without Finish, nothing is registered.
+// A registration in progress. One thread at a time. Destroyed without Finish, nothing is
+// registered.
 class Registration {
  public:
   virtual ~Registration() = default;
-  // Takes one image: decodes it, puts it on disk, has it encoded. The status says whether it was accepted;
-  // FAILED_PRECONDITION or INVALID_ARGUMENT refuse this image alone, other codes end the registration.
+  // Takes one image: decodes it, puts it on disk, has it encoded. The status says whether it was
+  // accepted; FAILED_PRECONDITION or INVALID_ARGUMENT refuse this image alone, other codes end the
+  // registration.
   virtual absl::Status Add(const ImageInput& image, const std::string& source_name) = 0;
 
   struct Item {
-    absl::Status status;               // why it was refused
-    store::Reference reference;        // when it was not
+    absl::Status status;         // why it was refused
+    store::Reference reference;  // when it was not
     bool duplicate = false;
   };
   struct Outcome {
     store::Product product;
     std::vector<Item> items;  // in the order of Add
   };
-  // Commits; returns when the outcome is durable and Detect uses the new revision. `make_reply` serialises what
-  // a repetition of the request answers.
-  virtual absl::StatusOr<Outcome> Finish(const store::Retry& retry,
-                                         const std::function<std::string(const Outcome&)>& make_reply) = 0;
+  // Commits; returns when the outcome is durable and Detect uses the new revision. `make_reply`
+  // serialises what a repetition of the request answers.
+  virtual absl::StatusOr<Outcome> Finish(
+      const store::Retry& retry, const std::function<std::string(const Outcome&)>& make_reply) = 0;
 };
 
 // What a product's references say about scores; see docs/scoring.md.
@@ -140,10 +143,10 @@ class Engine {
  public:
   virtual ~Engine() = default;
 
-  // Never blocks on the device; `call.done` gets the outcome. Codes: NOT_FOUND (product), INVALID_ARGUMENT
-  // (image, with kFieldPayload), FAILED_PRECONDITION (NO_REFERENCES: few-shot-only model, empty product),
-  // RESOURCE_EXHAUSTED (QUEUE_FULL, with kRetryPayload), DEADLINE_EXCEEDED, CANCELLED, UNAVAILABLE (DRAINING,
-  // DEVICE_FAILED).
+  // Never blocks on the device; `call.done` gets the outcome. Codes: NOT_FOUND (product),
+  // INVALID_ARGUMENT (image, with kFieldPayload), FAILED_PRECONDITION (NO_REFERENCES: few-shot-only
+  // model, empty product), RESOURCE_EXHAUSTED (QUEUE_FULL, with kRetryPayload), DEADLINE_EXCEEDED,
+  // CANCELLED, UNAVAILABLE (DRAINING, DEVICE_FAILED).
   virtual void Detect(DetectCall call) = 0;
 
   virtual absl::StatusOr<std::unique_ptr<Registration>> Register(const std::string& product_id) = 0;
@@ -165,7 +168,8 @@ class Engine {
 
   // OK while the engine can answer: model warm, device healthy, store writable, not draining.
   virtual absl::Status healthy() const = 0;
-  // Refuse new work from now on; what was admitted is finished. Returns when nothing is left or at the deadline.
+  // Refuse new work from now on; what was admitted is finished. Returns when nothing is left or at
+  // the deadline.
   virtual void Drain(absl::Duration timeout) = 0;
 };
 

@@ -7,12 +7,13 @@
 namespace hfwa::engine {
 
 enum class Stage { kDecode, kPreprocess, kQueue, kEncode, kMatch, kScore, kRender };
-inline constexpr Stage kStages[] = {Stage::kDecode, Stage::kPreprocess, Stage::kQueue, Stage::kEncode,
-                                    Stage::kMatch,  Stage::kScore,      Stage::kRender};
+inline constexpr Stage kStages[] = {Stage::kDecode, Stage::kPreprocess, Stage::kQueue,
+                                    Stage::kEncode, Stage::kMatch,      Stage::kScore,
+                                    Stage::kRender};
 std::string_view StageName(Stage stage);  // "decode", ...
 
-// How the engine reports what happens; the server turns it into metrics. Called from the engine's threads, so
-// implementations are thread-safe and quick.
+// How the engine reports what happens; the server turns it into metrics. Called from the engine's
+// threads, so implementations are thread-safe and quick.
 class Observer {
  public:
   virtual ~Observer() = default;

@@ -1,11 +1,11 @@
 #pragma once
 
-// Bytes to pixels: limits first, then the codec. Colour conversion is Pillow's convert("RGB"), byte for
-// byte (training-and-data spec, section 5.2); what the service does better is an option with its own
-// name.
+// Bytes to pixels: limits first, then the codec. Colour conversion is Pillow's convert("RGB"), byte
+// for byte (training-and-data spec, section 5.2); what the service does better is an option with
+// its own name.
 //
-// All functions are thread-safe and answer bad input with INVALID_ARGUMENT and a message fit for the
-// caller ("JPEG ends after 1234 bytes"); they never throw and never print.
+// All functions are thread-safe and answer bad input with INVALID_ARGUMENT and a message fit for
+// the caller ("JPEG ends after 1234 bytes"); they never throw and never print.
 
 #include <string_view>
 
@@ -25,24 +25,27 @@ enum class Grey16 { kClip, kScale };
 
 struct DecodeOptions {
   Limits limits;
-  // Turn the picture upright by its EXIF orientation (JPEG, PNG, TIFF, WebP). Pillow's plain open does not.
+  // Turn the picture upright by its EXIF orientation (JPEG, PNG, TIFF, WebP). Pillow's plain open
+  // does not.
   bool apply_orientation = true;
   Grey16 grey16 = Grey16::kScale;
 
   // As the paper's code reads images: orientation ignored, 16-bit grey clipped.
-  static DecodeOptions Paper() { return {.limits = {}, .apply_orientation = false, .grey16 = Grey16::kClip}; }
+  static DecodeOptions Paper() {
+    return {.limits = {}, .apply_orientation = false, .grey16 = Grey16::kClip};
+  }
 };
 
 // What the header says. No pixel is decoded.
 struct Header {
   Format format;
-  int width;   // as stored, before any orientation
+  int width;  // as stored, before any orientation
   int height;
   int orientation = 1;  // EXIF 1 to 8
 };
 
-// Sniffs the first bytes and reads the header. INVALID_ARGUMENT for an empty, unknown or damaged one,
-// or one beyond the limits.
+// Sniffs the first bytes and reads the header. INVALID_ARGUMENT for an empty, unknown or damaged
+// one, or one beyond the limits.
 absl::StatusOr<Header> ReadHeader(std::string_view bytes, const Limits& limits);
 
 // Decodes the first picture of a JPEG, PNG, BMP, TIFF or WebP file. Truncated files are an error.
@@ -50,7 +53,16 @@ absl::StatusOr<Image> Decode(std::string_view bytes, const DecodeOptions& option
 
 // Layouts of uncompressed pixels; 16-bit samples are little-endian.
 enum class PixelFormat {
-  kGray8, kGray16, kRgb8, kBgr8, kRgba8, kBgra8, kBayerRg8, kBayerBg8, kBayerGr8, kBayerGb8
+  kGray8,
+  kGray16,
+  kRgb8,
+  kBgr8,
+  kRgba8,
+  kBgra8,
+  kBayerRg8,
+  kBayerBg8,
+  kBayerGr8,
+  kBayerGb8
 };
 
 // A view of pixels as a camera delivers them.

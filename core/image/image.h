@@ -15,9 +15,9 @@ struct Image {
 
 // What a decoder may accept; checked from the header before anything is allocated.
 struct Limits {
-  size_t bytes_max = 32u << 20;          // size of the encoded file, and of raw pixel data
-  int64_t pixels_max = 40'000'000;       // width * height
-  int side_max = 16384;                  // either side, in pixels
+  size_t bytes_max = 32u << 20;     // size of the encoded file, and of raw pixel data
+  int64_t pixels_max = 40'000'000;  // width * height
+  int side_max = 16384;             // either side, in pixels
   int jpeg_scans_max = 64;
   size_t decoder_memory_max = 256u << 20;  // what a codec may allocate besides the picture, bytes
 };

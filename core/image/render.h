@@ -25,8 +25,8 @@ FloatMap ResizeMap(const FloatMap& map, int width, int height);
 // False colours (OpenCV's TURBO) over low..high, values outside clamped, as RGB.
 Image ColorMap(const FloatMap& map, float low, float high);
 
-// The map in false colours over the picture; `opacity` 0..1 is that of the map's largest values, small
-// values stay clear. The map is resampled to the picture's size.
+// The map in false colours over the picture; `opacity` 0..1 is that of the map's largest values,
+// small values stay clear. The map is resampled to the picture's size.
 Image Overlay(const Image& image, const FloatMap& map, float low, float high, float opacity = 0.6F);
 
 // Encoders. Errors are INTERNAL.
@@ -35,7 +35,8 @@ absl::StatusOr<std::string> EncodePng(const Image& image);
 absl::StatusOr<std::string> EncodePngGrey16(const FloatMap& map, float low, float high);
 // 8-bit or 16-bit grey pixels as a PNG that decodes to the same values.
 absl::StatusOr<std::string> EncodePngGrey8(absl::Span<const uint8_t> pixels, int width, int height);
-absl::StatusOr<std::string> EncodePngGrey16Pixels(absl::Span<const uint16_t> pixels, int width, int height);
+absl::StatusOr<std::string> EncodePngGrey16Pixels(absl::Span<const uint16_t> pixels, int width,
+                                                  int height);
 // `quality` 1..100.
 absl::StatusOr<std::string> EncodeJpeg(const Image& image, int quality);
 // At most `side_max` pixels a side, never enlarged.

@@ -1,6 +1,7 @@
 #pragma once
 
-// The model's configuration: hfwa-spec section 2, field by field. No size is hard-coded anywhere else.
+// The model's configuration: hfwa-spec section 2, field by field. No size is hard-coded anywhere
+// else.
 
 #include <array>
 #include <optional>
@@ -19,10 +20,10 @@ struct VisionConfig {
   int patch_size = 0;
   int image_size = 0;
   // What differs between CLIP's tower and a plain vision transformer (timm, DINOv2).
-  bool pre_norm_layer = true;      // CLIP's ln_pre before the first block
-  bool quick_gelu = true;          // else exact (erf) GELU
+  bool pre_norm_layer = true;  // CLIP's ln_pre before the first block
+  bool quick_gelu = true;      // else exact (erf) GELU
   double layer_norm_eps = 1e-5;
-  bool projection = true;          // CLIP's visual.proj and ln_post; else tokens are used as they are
+  bool projection = true;  // CLIP's visual.proj and ln_post; else tokens are used as they are
 
   int grid() const { return image_size / patch_size; }
   int patches() const { return grid() * grid(); }
@@ -64,7 +65,8 @@ struct ModelConfig {
   bool sparc = false;  // `model`: "anomaly_clip" or "sparc"
   int embed_dim = 0;   // E; width of the vision tower where it has no projection
   VisionConfig vision;
-  // Absent: a model without language side, few-shot only; adapter, prompt, fusion_dim are unused then.
+  // Absent: a model without language side, few-shot only; adapter, prompt, fusion_dim are unused
+  // then.
   std::optional<TextConfig> text;
   std::vector<int> taps;  // resolved to 0..layers-1, level i is taps[i]
   bool residual_encoder = false;
@@ -84,9 +86,10 @@ struct ModelConfig {
 };
 
 // Reads config.json (spec 2; besides its names: vision.{pre_norm_layer, quick_gelu, layer_norm_eps,
-// projection}, mean, std). Unknown keys are ignored only if fixtures carry them (name, extends, seed,
-// batch, ...). INVALID_ARGUMENT names the field that is absent, of the wrong type or out of range, or
-// the fields that contradict each other. Limits: any size at most 65536, layers at most 256.
+// projection}, mean, std). Unknown keys are ignored only if fixtures carry them (name, extends,
+// seed, batch, ...). INVALID_ARGUMENT names the field that is absent, of the wrong type or out of
+// range, or the fields that contradict each other. Limits: any size at most 65536, layers at most
+// 256.
 absl::StatusOr<ModelConfig> ParseModelConfig(std::string_view json);
 
 }  // namespace hfwa::model

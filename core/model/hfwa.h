@@ -22,8 +22,8 @@ std::string_view PrecisionName(Precision precision);
 
 struct HfwaOptions {
   std::string device = "cpu";  // "cpu", "cuda" or "cuda:N"
-  // Of the towers and adapters; norms, cosines, softmax, filter and sums are fp32 always, and so is the
-  // text tower.
+  // Of the towers and adapters; norms, cosines, softmax, filter and sums are fp32 always, and so is
+  // the text tower.
   Precision precision = Precision::kFp32;
 };
 
@@ -36,21 +36,25 @@ struct ForwardParts {
 // B images, n levels, grid g, L = g * g patches, embedding E. All fp32 on the model's device.
 struct ForwardResult {
   at::Tensor text_probs;     // [B, 2]; undefined without language
-  at::Tensor language_diff;  // [B, n, g, g]: anomaly minus normal cosine (spec 6.5's shortcut); undefined without language
-  at::Tensor tokens;         // [B, n, L, E]: unadapted, projected, L2-normalised (spec 3.7); undefined if not asked for
+  at::Tensor language_diff;  // [B, n, g, g]: anomaly minus normal cosine (spec 6.5's shortcut);
+                             // undefined without language
+  at::Tensor tokens;  // [B, n, L, E]: unadapted, projected, L2-normalised (spec 3.7); undefined if
+                      // not asked for
 };
 
-// Weights, text features and position biases, ready to run. Immutable after Create; Forward may be called
-// by one thread at a time (it uses LibTorch's thread pool).
+// Weights, text features and position biases, ready to run. Immutable after Create; Forward may be
+// called by one thread at a time (it uses LibTorch's thread pool).
 class Hfwa {
  public:
-  // UNAVAILABLE when the device is not there, INVALID_ARGUMENT when weights and configuration disagree.
+  // UNAVAILABLE when the device is not there, INVALID_ARGUMENT when weights and configuration
+  // disagree.
   static absl::StatusOr<std::unique_ptr<Hfwa>> Create(ModelFiles files, const HfwaOptions& options);
   ~Hfwa();
 
-  // `images` [B, 3, S, S] fp32 on the CPU or the model's device, normalised; `class_index` holds B indices
-  // into the prompts' classes (ClassIndex). On the CPU each image's numbers are the same to the bit whatever
-  // shares its batch. INTERNAL or RESOURCE_EXHAUSTED (device memory) carry LibTorch's message.
+  // `images` [B, 3, S, S] fp32 on the CPU or the model's device, normalised; `class_index` holds B
+  // indices into the prompts' classes (ClassIndex). On the CPU each image's numbers are the same to
+  // the bit whatever shares its batch. INTERNAL or RESOURCE_EXHAUSTED (device memory) carry
+  // LibTorch's message.
   absl::StatusOr<ForwardResult> Forward(const at::Tensor& images, absl::Span<const int> class_index,
                                         ForwardParts parts = {}) const;
 

@@ -14,15 +14,16 @@ at::Tensor UpsampleMaps(const at::Tensor& grid, int size);
 // Level maps: sigmoid of the upsampled difference. [B, n, g, g] -> [B, n, size, size].
 at::Tensor LanguageMaps(const at::Tensor& language_diff, int size);
 
-// Separable Gaussian, radius floor(4 sigma + 0.5), edge-repeating reflection, columns first, products summed
-// in double and rounded to fp32 after each pass. [..., h, w] -> the same.
+// Separable Gaussian, radius floor(4 sigma + 0.5), edge-repeating reflection, columns first,
+// products summed in double and rounded to fp32 after each pass. [..., h, w] -> the same.
 at::Tensor GaussianFilter(const at::Tensor& maps, double sigma);
 
-// map_filtered (or map_sum without a filter) of one batch: sum over levels, then the Gaussian. [B, size, size].
+// map_filtered (or map_sum without a filter) of one batch: sum over levels, then the Gaussian. [B,
+// size, size].
 at::Tensor ZeroShotMap(const ModelConfig& config, const at::Tensor& language_diff);
 
-// 1 - largest cosine of each token to any bank row, by one matrix product and a row maximum a level.
-// `tokens` [B, n, L, E] and `bank` [n, R, E], both L2-normalised; result [B, n, g, g].
+// 1 - largest cosine of each token to any bank row, by one matrix product and a row maximum a
+// level. `tokens` [B, n, L, E] and `bank` [n, R, E], both L2-normalised; result [B, n, g, g].
 at::Tensor MatchTokens(const at::Tensor& tokens, const at::Tensor& bank);
 
 // few_sum: levels summed on the grid, upsampled once. [B, n, g, g] -> [B, size, size].

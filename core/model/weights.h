@@ -14,8 +14,8 @@
 
 namespace hfwa::model {
 
-// Tensors by name: OpenAI's names for the frozen part, spec 9.2's for the learnt part; fp32 on the CPU
-// (fp16, bf16 and int8-with-scale are widened).
+// Tensors by name: OpenAI's names for the frozen part, spec 9.2's for the learnt part; fp32 on the
+// CPU (fp16, bf16 and int8-with-scale are widened).
 class Weights {
  public:
   // NOT_FOUND if absent, INVALID_ARGUMENT if the shape is another one; both name the tensor.
@@ -36,8 +36,8 @@ struct TensorSpec {
 };
 std::vector<TensorSpec> RequiredTensors(const ModelConfig& config);
 
-// Every required tensor is there, has its shape and holds only finite values; else INVALID_ARGUMENT that
-// names up to ten of the missing, misshapen or non-finite ones.
+// Every required tensor is there, has its shape and holds only finite values; else INVALID_ARGUMENT
+// that names up to ten of the missing, misshapen or non-finite ones.
 absl::Status CheckWeights(const ModelConfig& config, const Weights& weights);
 
 // A model directory, read and checked.
@@ -45,15 +45,18 @@ struct ModelFiles {
   ModelConfig config;
   std::string config_json;
   Weights weights;
-  std::string merges;  // contents of the merges file (unpacked), empty where there is no language side
+  std::string
+      merges;  // contents of the merges file (unpacked), empty where there is no language side
   std::string digest;  // SHA-256 over configuration, tensors and merges, 64 hexadecimal digits
 };
 
 // Reads a model directory:
-//   config.json            ours (spec 2), or in a Hugging Face CLIP directory hfwa.json beside its config.json
-//   frozen part            weights.safetensors with OpenAI's names; or model.safetensors (or
+//   config.json            ours (spec 2), or in a Hugging Face CLIP directory hfwa.json beside its
+//   config.json frozen part            weights.safetensors with OpenAI's names; or
+//   model.safetensors (or
 //                          model.safetensors.index.json and its shards) with Hugging Face's; or
-//                          vit.safetensors with timm's (LayerScale folded, int8 with scales widened)
+//                          vit.safetensors with timm's (LayerScale folded, int8 with scales
+//                          widened)
 //   learned.safetensors    the learnt part (absent where there is no language side)
 //   merges.txt(.gz) or bpe_simple_vocab_16e6.txt.gz
 // Errors are INVALID_ARGUMENT or NOT_FOUND and name the file.

@@ -49,8 +49,9 @@ struct Revision {
   std::vector<Reference> references;
 };
 
-// A mutation that may be repeated within 24 h. The outcome is remembered in the mutation's own transaction:
-// a repetition with the same fingerprint answers as the first did, with another one INVALID_ARGUMENT.
+// A mutation that may be repeated within 24 h. The outcome is remembered in the mutation's own
+// transaction: a repetition with the same fingerprint answers as the first did, with another one
+// INVALID_ARGUMENT.
 struct Retry {
   std::string request_id;   // empty: not remembered
   std::string fingerprint;  // hash of method and contents
@@ -68,15 +69,15 @@ struct ProductPatch {
   std::optional<std::optional<double>> threshold;  // inner nullopt clears it
 };
 
-// Thread-safe. Codes: NOT_FOUND (no such product or reference), ALREADY_EXISTS, FAILED_PRECONDITION (too
-// many references), ABORTED (etag), RESOURCE_EXHAUSTED (disk full), UNAVAILABLE (I/O error; after a failed
-// fsync every further write, see healthy()), DATA_LOSS (damaged).
+// Thread-safe. Codes: NOT_FOUND (no such product or reference), ALREADY_EXISTS, FAILED_PRECONDITION
+// (too many references), ABORTED (etag), RESOURCE_EXHAUSTED (disk full), UNAVAILABLE (I/O error;
+// after a failed fsync every further write, see healthy()), DATA_LOSS (damaged).
 class Store {
  public:
   virtual ~Store() = default;
 
-  // Fails with ALREADY_EXISTS when the id is taken. `product` carries id, display_name, class_name, labels
-  // and threshold; the rest is filled in.
+  // Fails with ALREADY_EXISTS when the id is taken. `product` carries id, display_name, class_name,
+  // labels and threshold; the rest is filled in.
   virtual absl::StatusOr<Product> CreateProduct(Product product, const Retry& retry) = 0;
   virtual absl::StatusOr<Product> GetProduct(const std::string& id) = 0;
   // By id.
@@ -87,8 +88,8 @@ class Store {
   virtual absl::Status DeleteProduct(const std::string& id, const std::string& etag,
                                      const Retry& retry) = 0;
 
-  // Puts bytes on disk (temporary name, fsync, rename, fsync of the folder) before it returns their SHA-256.
-  // They stay while a reference or an ObjectLease holds them.
+  // Puts bytes on disk (temporary name, fsync, rename, fsync of the folder) before it returns their
+  // SHA-256. They stay while a reference or an ObjectLease holds them.
   class ObjectLease {
    public:
     virtual ~ObjectLease() = default;
@@ -104,12 +105,12 @@ class Store {
     std::vector<Reference> references;
     std::vector<bool> duplicate;
   };
-  // Adds references whose objects are leased, and makes revision + 1, in one transaction; if all are
-  // duplicates no revision is made. `limit` bounds the product's references. `make_reply` serialises what is
-  // remembered under the request id, for FindReply.
+  // Adds references whose objects are leased, and makes revision + 1, in one transaction; if all
+  // are duplicates no revision is made. `limit` bounds the product's references. `make_reply`
+  // serialises what is remembered under the request id, for FindReply.
   virtual absl::StatusOr<Registration> AddReferences(
-      const std::string& product_id, std::vector<Reference> references, int limit, const Retry& retry,
-      const std::function<std::string(const Registration&)>& make_reply) = 0;
+      const std::string& product_id, std::vector<Reference> references, int limit,
+      const Retry& retry, const std::function<std::string(const Registration&)>& make_reply) = 0;
   virtual absl::StatusOr<Product> DeleteReference(const std::string& product_id,
                                                   const std::string& reference_id,
                                                   const Retry& retry) = 0;
@@ -121,8 +122,8 @@ class Store {
   // All references of the current revision.
   virtual absl::StatusOr<Revision> CurrentRevision(const std::string& product_id) = 0;
 
-  // What AddReferences remembered for this id: nullopt if there was none within 24 h, INVALID_ARGUMENT if its
-  // fingerprint was another one.
+  // What AddReferences remembered for this id: nullopt if there was none within 24 h,
+  // INVALID_ARGUMENT if its fingerprint was another one.
   virtual absl::StatusOr<std::optional<std::string>> FindReply(const Retry& retry) = 0;
 
   // OK while writes can be acknowledged; else why not.

@@ -26,7 +26,8 @@ TEST(ThreadPoolTest, refuses_beyond_the_queue) {
     ASSERT_TRUE(pool.Submit([&] {
                       started.Notify();
                       go.WaitForNotification();
-                    }).ok());
+                    })
+                    .ok());
     started.WaitForNotification();
     EXPECT_TRUE(pool.Submit([] {}).ok());
     EXPECT_TRUE(absl::IsResourceExhausted(pool.Submit([] {})));

@@ -1,0 +1,45 @@
+#include "core/batching/cost_model.h"
+
+#include <gtest/gtest.h>
+
+namespace hfwa::batching {
+namespace {
+
+TEST(CostModelTest, learns_the_line) {
+  CostModel model;
+  for (int b = 1; b <= 8; ++b) model.Observe(b, absl::Milliseconds(4 + 2 * b));
+  EXPECT_NEAR(absl::ToDoubleMilliseconds(model.Estimate(5)), 14, 1e-6);
+  EXPECT_NEAR(absl::ToDoubleMilliseconds(model.Estimate(20)), 44, 1e-6);
+}
+
+TEST(CostModelTest, estimates_nothing_before_it_saw_a_batch) {
+  EXPECT_EQ(CostModel().Estimate(4), absl::ZeroDuration());
+  EXPECT_EQ(CostModel().UsefulSize(16), 16);
+}
+
+TEST(CostModelTest, follows_a_device_that_slows_down) {
+  CostModel model;
+  for (int i = 0; i < 50; ++i) model.Observe(1 + i % 4, absl::Milliseconds(10 * (1 + i % 4)));
+  for (int i = 0; i < 200; ++i) model.Observe(1 + i % 4, absl::Milliseconds(20 * (1 + i % 4)));
+  EXPECT_NEAR(absl::ToDoubleMilliseconds(model.Estimate(3)), 60, 0.5);
+}
+
+TEST(CostModelTest, one_size_only_keeps_the_known_fixed_share) {
+  CostModel model;
+  for (int b = 1; b <= 4; ++b) model.Observe(b, absl::Milliseconds(10 + 10 * b));
+  for (int i = 0; i < 500; ++i) model.Observe(1, absl::Milliseconds(20));
+  EXPECT_NEAR(absl::ToDoubleMilliseconds(model.Estimate(1)), 20, 0.1);
+  EXPECT_NEAR(absl::ToDoubleMilliseconds(model.Estimate(2)), 30, 0.1);
+}
+
+TEST(CostModelTest, batches_only_where_they_pay) {
+  CostModel cpu;  // no fixed cost: nothing to share
+  for (int b = 1; b <= 8; ++b) cpu.Observe(b, absl::Milliseconds(50 * b));
+  EXPECT_EQ(cpu.UsefulSize(8), 1);
+  CostModel gpu;  // a large fixed cost
+  for (int b = 1; b <= 32; ++b) gpu.Observe(b, absl::Microseconds(5000 + 100 * b));
+  EXPECT_GE(gpu.UsefulSize(32), 16);
+}
+
+}  // namespace
+}  // namespace hfwa::batching
