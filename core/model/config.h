@@ -83,13 +83,37 @@ struct ModelConfig {
 
   int levels() const { return static_cast<int>(taps.size()); }
   bool has_language() const { return text.has_value(); }
+  // Blocks of the vision tower that anything depends on: all for the image feature, else up to the
+  // last tap.
+  int vision_blocks() const;
+  // The adapters' window side after the clamp to the grid (spec 4.1).
+  int effective_window() const {
+    return adapter.window < vision.grid() ? adapter.window : vision.grid();
+  }
 };
 
-// Reads config.json (spec 2; besides its names: vision.{pre_norm_layer, quick_gelu, layer_norm_eps,
-// projection}, mean, std). Unknown keys are ignored only if fixtures carry them (name, extends,
-// seed, batch, ...). INVALID_ARGUMENT names the field that is absent, of the wrong type or out of
-// range, or the fields that contradict each other. Limits: any size at most 65536, layers at most
-// 256.
+// Reads config.json. Keys, with the defaults of those that may be absent:
+// clang-format off
+//   name ("")  model ("anomaly_clip" | "sparc")  embed_dim (vision.width if there is no projection)
+//   vision          width layers heads (width/64) patch_size image_size pre_norm_layer (true)
+//                   quick_gelu (true) layer_norm_eps (1e-5) projection (true)
+//   text            width layers heads (width/64) vocab_size context_length; absent or null:
+//                   few-shot only
+//   taps            distinct; negative ones count from the end (residual: ascending, none negative)
+//   visual_encoder  type ("map" | "residual") gamma (0.1)
+//   adapter         type ("fwa" | "linear") window (12) depth (1) heads (8) cpb_dim (64)
+//                   value_only (true) hidden (null) drop (0) attn_drop (0.1)
+//   share_weight (false)  fusion_dim (embed_dim; null: no text linear)  temperature (0.07)
+//   map_size (vision.image_size)  filter_sigma (4; null: no filter)
+//   prompt          type ("learned" | "fixed") length (12) class_names (["object"])
+//                   states_normal (["{}"]) states_anomaly (["damaged {}"]) templates;
+//                   each state and template holds one "{}"
+//   mean, std       three numbers each (OpenAI CLIP's)
+// clang-format on
+// and, ignored: description, and what test fixtures carry. Any other key is an error, so that a
+// misspelt one does not silently mean its default. INVALID_ARGUMENT names the field that is absent,
+// of the wrong type or out of range, or the fields that contradict each other. Limits: any size,
+// patches and prompt rows at most 65536 each, layers and depth at most 256, 64 taps.
 absl::StatusOr<ModelConfig> ParseModelConfig(std::string_view json);
 
 }  // namespace hfwa::model

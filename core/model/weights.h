@@ -34,7 +34,24 @@ struct TensorSpec {
   std::string name;
   std::vector<int64_t> shape;
 };
+// With share_weight and linear adapters only level 0's adapter is listed (spec 4.3). Without a
+// language side only what the patch tokens need: blocks up to the last tap, no visual.ln_post.
 std::vector<TensorSpec> RequiredTensors(const ModelConfig& config);
+
+// Names, input and output sizes of the linear maps of one adapter mlp (fwa: block `block` of level
+// `level`; linear: the adapter itself), counting activations and dropouts as the checkpoints do
+// (spec 4.1, 4.2).
+struct AdapterLayer {
+  std::string name;
+  int64_t in = 0;
+  int64_t out = 0;
+};
+std::vector<AdapterLayer> AdapterLayers(const ModelConfig& config, int level, int block);
+
+// Gives each tensor its one name: visual_encoder.adapters.i.weight becomes ...layers.0.weight
+// (spec 4.2), and under share_weight every level gets level 0's linear adapter. ReadModelDirectory
+// has done so already.
+void ResolveAliases(const ModelConfig& config, Weights& weights);
 
 // Every required tensor is there, has its shape and holds only finite values; else INVALID_ARGUMENT
 // that names up to ten of the missing, misshapen or non-finite ones.
