@@ -1,0 +1,97 @@
+#pragma once
+
+// The operations that HFWA is made of, apart from how they run. Weights are prepared once, at load
+// ("packed": in the device's memory, in the compute type, in the layout its matrix unit likes), and
+// applied many times. Activations may be of any floating type: an operation converts what it is
+// given, so callers hold no precision logic.
+//
+// Shapes: B images or prompts, T tokens, W width, L = grid * grid patches.
+
+#include <memory>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+namespace hfwa::kernels {
+
+enum class Activation { kNone, kQuickGelu, kGelu /* exact, erf */, kRelu };
+
+// x weightᵀ + bias. Immutable, thread-safe.
+class Linear {
+ public:
+  virtual ~Linear() = default;
+  // [..., in] -> [..., out], in the compute type.
+  virtual at::Tensor Apply(const at::Tensor& x) const = 0;
+};
+
+// Linear maps with an activation between them (none after the last). Immutable, thread-safe.
+class Mlp {
+ public:
+  virtual ~Mlp() = default;
+  // [..., in] -> [..., out], in the compute type.
+  virtual at::Tensor Apply(const at::Tensor& x) const = 0;
+};
+
+// weight [out, in], bias [out] or undefined; both fp32.
+struct LinearWeights {
+  at::Tensor weight;
+  at::Tensor bias;
+};
+
+// Layer norm over the last dimension: weight and bias [W], fp32 on the kernels' device.
+struct Norm {
+  at::Tensor weight;
+  at::Tensor bias;
+  double eps = 1e-5;
+};
+
+// Cosine attention inside square windows of a square grid (HFWA spec 4.1).
+struct WindowAttention {
+  int grid = 0;
+  int window = 0;  // divides grid
+  int shift = 0;   // cyclic, rows and columns, before windows are cut
+  int heads = 0;
+  // value_only: `in_proj` gives v alone and similarity is cos(v, v); else it gives [q | k | v].
+  bool value_only = true;
+  std::shared_ptr<const Linear> in_proj;
+  std::shared_ptr<const Linear> out_proj;
+  at::Tensor scale;  // [heads, 1, 1] fp32, factor of the cosines
+  // Added to the scaled cosines, fp32: [1, heads, N, N] or, with a mask, [windows, heads, N, N], N
+  // = window².
+  at::Tensor bias;
+};
+
+// Immutable, thread-safe.
+class Kernels {
+ public:
+  virtual ~Kernels() = default;
+  virtual at::Device device() const = 0;
+  // Type of linear maps and of the towers' attention.
+  virtual at::ScalarType compute_type() const = 0;
+
+  virtual std::unique_ptr<Linear> PackLinear(const LinearWeights& weights) const = 0;
+  virtual std::unique_ptr<Mlp> PackMlp(const std::vector<LinearWeights>& layers,
+                                       Activation activation) const = 0;
+
+  // Statistics and result fp32. [..., W] -> [..., W].
+  virtual at::Tensor LayerNorm(const at::Tensor& x, const Norm& norm) const = 0;
+
+  // Multi-head softmax(q kᵀ / √d) v over packed projections qkv [B, T, 3W] = [q | k | v], head h in
+  // columns h*d .. (h+1)*d-1 of each; the score matrix is not materialised. `causal`: no token sees
+  // a later one. [B, T, W] in the compute type.
+  virtual at::Tensor Attention(const at::Tensor& qkv, int heads, bool causal) const = 0;
+
+  // Windows of x [B, L, W] through the attention and its output projection: [B * windows, N, W],
+  // windows and the tokens inside row-major. Cosines, softmax and sum fp32. MergeWindows puts the
+  // tokens back.
+  virtual at::Tensor AttendWindows(const at::Tensor& x, const WindowAttention& attention) const = 0;
+
+  // Largest dot product of each token with any row, fp32: tokens [T, E], rows [R, E], R >= 1 ->
+  // [T]. Works in blocks of rows, so memory does not grow with R.
+  virtual at::Tensor RowMaximum(const at::Tensor& tokens, const at::Tensor& rows) const = 0;
+};
+
+// The reference implementation, on CPU or CUDA; type fp32, bf16 or fp16.
+std::unique_ptr<Kernels> MakeAtenKernels(at::Device device, at::ScalarType type);
+
+}  // namespace hfwa::kernels
