@@ -26,7 +26,7 @@ enum class Grey16 { kClip, kScale };
 struct DecodeOptions {
   Limits limits;
   // Turn the picture upright by its EXIF orientation (JPEG, PNG, TIFF, WebP). Pillow's plain open
-  // does not.
+  // does not, except for TIFF, which is therefore always turned.
   bool apply_orientation = true;
   Grey16 grey16 = Grey16::kScale;
 

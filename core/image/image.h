@@ -19,7 +19,7 @@ struct Limits {
   int64_t pixels_max = 40'000'000;  // width * height
   int side_max = 16384;             // either side, in pixels
   int jpeg_scans_max = 64;
-  size_t decoder_memory_max = 256u << 20;  // what a codec may allocate besides the picture, bytes
+  size_t decoder_memory_max = 128u << 20;  // what a codec may allocate besides the picture, bytes
 };
 
 }  // namespace hfwa::image
