@@ -16,6 +16,7 @@ find_package(CLI11 REQUIRED)
 find_package(tomlplusplus REQUIRED)
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(WEBP REQUIRED IMPORTED_TARGET libwebp)
+pkg_check_modules(XXHASH REQUIRED IMPORTED_TARGET libxxhash)
 
 # OpenCV. Its CMake package comes only with libopencv-dev, which brings GDAL and 250 packages more;
 # two libraries are wanted.
