@@ -2,10 +2,12 @@
 
 // The Store on one machine: SQLite and a folder of objects (design section 6).
 //
-//   hfwa.db            WAL, synchronous=FULL; one connection writes and checkpoints, others only
-//   read objects/ab/cdef…   image bytes by SHA-256 hfwa.db.backup     the database before the last
-//   migration, if there was one lock               held by flock while the store is open
+// - hfwa.db: WAL, synchronous=FULL; one connection writes and checkpoints, another only reads;
+// - hfwa.db.backup: the database before the last migration, if there was one;
+// - objects/ab/cdef…: image bytes by SHA-256;
+// - lock: held by flock while the store is open.
 
+#include <cstdint>
 #include <memory>
 #include <string>
 
