@@ -1,0 +1,128 @@
+// Reads a model directory (weights.h).
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <system_error>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "core/base/sha256.h"
+#include "core/base/status_macros.h"
+#include "core/model/frozen_source.h"
+#include "core/model/mapped_file.h"
+#include "core/model/merges.h"
+#include "core/model/safetensors.h"
+#include "core/model/weights.h"
+
+namespace hfwa::model {
+namespace {
+
+constexpr size_t kMaxConfigBytes = 4 << 20;
+constexpr size_t kMaxNamed = 10;
+constexpr const char* kMergesNames[] = {"merges.txt", "merges.txt.gz",
+                                        "bpe_simple_vocab_16e6.txt.gz"};
+
+bool Exists(const std::string& path) {
+  std::error_code ignored;
+  return std::filesystem::exists(path, ignored);
+}
+
+absl::Status InFile(const std::string& path, const absl::Status& status) {
+  return absl::Status(status.code(), absl::StrCat(path, ": ", status.message()));
+}
+
+// The configuration in our terms, as JSON.
+absl::StatusOr<std::string> ReadConfigJson(const std::string& directory) {
+  HFWA_ASSIGN_OR_RETURN(std::string config,
+                        ReadSmallFile(directory + "/config.json", kMaxConfigBytes));
+  const std::string own_path = directory + "/hfwa.json";
+  if (!Exists(own_path)) return config;
+  HFWA_ASSIGN_OR_RETURN(const std::string own, ReadSmallFile(own_path, kMaxConfigBytes));
+  auto merged = MergeHuggingFaceConfig(own, config);
+  if (!merged.ok()) return InFile(directory, merged.status());
+  return merged;
+}
+
+bool IsLearnt(const std::string& name) {
+  for (const char* prefix : {"visual_encoder.", "prompt_learner.", "cross_fusion."}) {
+    if (name.rfind(prefix, 0) == 0) return true;
+  }
+  return false;
+}
+
+absl::Status ReadFrozen(const ModelConfig& config, const FrozenSource& source, Weights& weights) {
+  std::vector<std::string> missing;
+  for (const TensorSpec& spec : RequiredTensors(config)) {
+    if (IsLearnt(spec.name)) continue;
+    auto tensor = source.Read(spec.name);
+    if (absl::IsNotFound(tensor.status())) {
+      if (missing.size() < kMaxNamed) missing.emplace_back(tensor.status().message());
+      continue;
+    }
+    if (!tensor.ok()) return tensor.status();
+    weights.Set(spec.name, *std::move(tensor));
+  }
+  if (missing.empty()) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrJoin(missing, "; "));
+}
+
+// Covers the configuration, every file that tensors come from, and the merges. Files are hashed
+// whole: one pass over the mapping, and no weight can change without it.
+class Digest {
+ public:
+  void Add(const std::string& role, std::string_view bytes) {
+    sha_.Update(
+        absl::StrCat(role.size(), ":", role, ":", bytes.size(), ":", Sha256Hex(bytes), "\n"));
+  }
+  std::string Finish() { return sha_.FinishHex(); }
+
+ private:
+  Sha256 sha_;
+};
+
+absl::StatusOr<std::string> FindMerges(const std::string& directory) {
+  for (const char* name : kMergesNames) {
+    const std::string path = directory + "/" + name;
+    if (Exists(path)) return ReadMerges(path);
+  }
+  return absl::NotFoundError(absl::StrCat(directory, ": a model with a text section needs one of ",
+                                          absl::StrJoin(kMergesNames, ", ")));
+}
+
+}  // namespace
+
+absl::StatusOr<ModelFiles> ReadModelDirectory(const std::string& directory) {
+  ModelFiles files;
+  HFWA_ASSIGN_OR_RETURN(files.config_json, ReadConfigJson(directory));
+  auto config = ParseModelConfig(files.config_json);
+  if (!config.ok()) return InFile(directory + "/config.json", config.status());
+  files.config = *std::move(config);
+
+  Digest digest;
+  digest.Add("config", files.config_json);
+  HFWA_ASSIGN_OR_RETURN(const auto source, OpenFrozenSource(directory, files.config));
+  HFWA_RETURN_IF_ERROR(ReadFrozen(files.config, *source, files.weights));
+  for (const FrozenSource::File& file : source->Files()) digest.Add(file.name, file.bytes);
+
+  if (files.config.has_language()) {
+    HFWA_ASSIGN_OR_RETURN(const auto learnt,
+                          SafetensorsFile::Open(directory + "/learned.safetensors"));
+    for (const auto& [name, view] : learnt.tensors()) {
+      if (!IsLearnt(name)) continue;
+      HFWA_ASSIGN_OR_RETURN(at::Tensor tensor, learnt.ReadFp32(name));
+      files.weights.Set(name, std::move(tensor));
+    }
+    digest.Add("learned.safetensors", learnt.bytes());
+    HFWA_ASSIGN_OR_RETURN(files.merges, FindMerges(directory));
+    digest.Add("merges", files.merges);
+  }
+  ResolveAliases(files.config, files.weights);
+  const absl::Status checked = CheckWeights(files.config, files.weights);
+  if (!checked.ok()) return InFile(directory, checked);
+  files.digest = digest.Finish();
+  return files;
+}
+
+}  // namespace hfwa::model
