@@ -1,0 +1,14 @@
+#pragma once
+
+#include <string>
+
+#include "absl/status/statusor.h"
+
+namespace hfwa::cli {
+
+// A PNG of `picture` (a JPEG or PNG file), upright, with `heatmap` (the server's coloured PNG at
+// the upright picture's size) laid over it. UNIMPLEMENTED for other formats; INVALID_ARGUMENT if
+// either cannot be read, has more than 40 megapixels or the sizes differ.
+absl::StatusOr<std::string> MakeOverlay(const std::string& picture, const std::string& heatmap);
+
+}  // namespace hfwa::cli
