@@ -24,7 +24,7 @@ std::string_view MediaType(Format format);
 enum class Grey16 { kClip, kScale };
 
 struct DecodeOptions {
-  Limits limits;
+  Limits limits = {};
   // Turn the picture upright by its EXIF orientation (JPEG, PNG, TIFF, WebP). Pillow's plain open
   // does not, except for TIFF, which is therefore always turned.
   bool apply_orientation = true;
@@ -71,7 +71,7 @@ struct RawPixels {
   int height = 0;
   int64_t stride = 0;  // bytes from row to row; 0 means width * bytes per pixel
   PixelFormat format = PixelFormat::kGray8;
-  std::string_view data;
+  std::string_view data = {};
 };
 
 // Alpha is dropped; Bayer mosaics are demosaiced bilinearly (both sides even). The message of an

@@ -49,14 +49,17 @@ struct Point {
 
 // A connected place of a map whose values are >= the threshold.
 struct Region {
-  std::vector<Point> polygon;  // outline, at most `points_max` points
-  int x, y, width, height;     // bounding box
-  double area;                 // pixels
+  // Outline through the centres of the outermost pixels, clockwise as seen; at most `points_max`
+  // points (never limited below 3), 1 or 2 for a place of one pixel or a straight line.
+  std::vector<Point> polygon;
+  int x, y, width, height;  // bounding box
+  double area;              // pixels
   float peak;
   Point peak_point;
 };
 
-// 8-connected regions of at least `area_min` pixels, largest peak first, at most `regions_max`.
+// 8-connected regions of at least `area_min` pixels, largest peak first, at most `regions_max`;
+// none if memory for the labels runs out.
 std::vector<Region> FindRegions(const FloatMap& map, float threshold, double area_min = 1,
                                 int regions_max = 64, int points_max = 128);
 
