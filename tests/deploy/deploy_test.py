@@ -321,6 +321,25 @@ class Metrics(unittest.TestCase):
         self.assertEqual(exported, listed)
 
 
+class Dependencies(unittest.TestCase):
+    def test_every_package_has_a_line(self):
+        text = (ROOT / "docs/dependencies.md").read_text()
+        known = set(re.findall(r"[\w.+-]+", text))
+        # Part of a package that has a line.
+        implied = {"protobuf-compiler-grpc"}
+        for name in ("apt-build.txt", "apt-test.txt"):
+            lines = (ROOT / "scripts/lib" / name).read_text().splitlines()
+            wanted = {w for line in lines if not line.startswith("#") for w in line.split()}
+            self.assertEqual(wanted - known - implied, set(), f"scripts/lib/{name}: say in docs/dependencies.md why")
+
+    def test_every_development_library_has_its_run_time_library_in_the_image(self):
+        runtime = (ROOT / "docker/runtime-packages.txt").read_text().split()
+        self.assertEqual(runtime, sorted(runtime))
+        for stem in ("libgrpc++", "libprometheus-cpp", "libsqlite3", "libopencv-imgproc", "libjpeg", "libpng", "libssl",
+                     "libtiff", "libwebp", "libxxhash"):
+            self.assertTrue(any(r.startswith(stem) for r in runtime), stem)
+
+
 class Parser(unittest.TestCase):
     def test_selectors_are_found(self):
         found = list(selectors('sum by (le) (rate(a_total{job=~"$job",code!="OK"}[5m])) / on (x) b or vector(0)'))
