@@ -113,16 +113,9 @@ size_t Judge::Outstanding() {
 }
 
 void Judge::Answer(const Pending& file, absl::StatusOr<v1::DetectResponse> response) {
-  std::string line = response.ok() ? Row(file, *response) : FailedRow(file, response.status());
-  if (response.ok()) {
-    const Saved saved = Save(file, *response);
-    if (context_.json) {
-      Json json = Json::parse(line);
-      if (!saved.heatmap.empty()) json["heatmap"] = saved.heatmap;
-      if (!saved.overlay.empty()) json["overlay"] = saved.overlay;
-      line = Dump(json);
-    }
-  }
+  const absl::Duration round_trip = absl::Now() - file.sent;
+  std::string line = response.ok() ? Row(file, *response, Save(file, *response), round_trip)
+                                   : FailedRow(file, response.status());
   absl::MutexLock lock(&mu_);
   ++answered_;
   if (!response.ok() && context_.interrupt.stop_requested()) {
@@ -162,9 +155,9 @@ Judge::Saved Judge::Save(const Pending& file, const v1::DetectResponse& response
   return saved;
 }
 
-std::string Judge::Row(const Pending& file, const v1::DetectResponse& response) const {
+std::string Judge::Row(const Pending& file, const v1::DetectResponse& response, const Saved& saved,
+                       absl::Duration round_trip) const {
   const double server_ms = Milliseconds(response.times().total());
-  const double round_trip_ms = absl::ToDoubleMilliseconds(absl::Now() - file.sent);
   const std::string verdict = VerdictName(response.verdict());
   if (context_.json) {
     Json json{{"file", file.path.string()}, {"score", response.score()}, {"verdict", verdict}};
@@ -181,7 +174,9 @@ std::string Judge::Row(const Pending& file, const v1::DetectResponse& response) 
     json["image_width"] = response.image_width();
     json["image_height"] = response.image_height();
     json["server_ms"] = server_ms;
-    json["round_trip_ms"] = round_trip_ms;
+    json["round_trip_ms"] = absl::ToDoubleMilliseconds(round_trip);
+    if (!saved.heatmap.empty()) json["heatmap"] = saved.heatmap;
+    if (!saved.overlay.empty()) json["overlay"] = saved.overlay;
     return Dump(json);
   }
   std::string shown = PadRight(verdict, kVerdictWidth);

@@ -42,6 +42,7 @@ class Judge {
 
  private:
   struct Pending;
+  // Paths of what was written; empty where nothing was.
   struct Saved {
     std::string heatmap;
     std::string overlay;
@@ -49,7 +50,8 @@ class Judge {
 
   void Answer(const Pending& file, absl::StatusOr<v1::DetectResponse> response);
   Saved Save(const Pending& file, const v1::DetectResponse& response);
-  std::string Row(const Pending& file, const v1::DetectResponse& response) const;
+  std::string Row(const Pending& file, const v1::DetectResponse& response, const Saved& saved,
+                  absl::Duration round_trip) const;
   std::string FailedRow(const Pending& file, const absl::Status& status) const;
   void Print(size_t index, std::string line) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void PrintLine(const std::string& line) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
