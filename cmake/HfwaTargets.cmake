@@ -1,7 +1,7 @@
 # Flags and functions that every target of ours shares.
 
 add_library(hfwa_flags INTERFACE)
-target_include_directories(hfwa_flags INTERFACE "${CMAKE_SOURCE_DIR}")
+target_include_directories(hfwa_flags INTERFACE "${PROJECT_SOURCE_DIR}")
 target_compile_options(hfwa_flags INTERFACE -Wall -Wextra -Wshadow -Wnon-virtual-dtor -Werror
   # One rounding per operation: parity with Pillow and with the weight recipe is exact.
   -ffp-contract=off)
@@ -25,7 +25,7 @@ function(hfwa_library name)
   cmake_parse_arguments(ARG "" "" "SOURCES;DEPS" ${ARGN})
   add_library(${name} STATIC ${ARG_SOURCES})
   target_link_libraries(${name} PUBLIC ${ARG_DEPS} PRIVATE hfwa_flags)
-  target_include_directories(${name} PUBLIC "${CMAKE_SOURCE_DIR}")
+  target_include_directories(${name} PUBLIC "${PROJECT_SOURCE_DIR}")
 endfunction()
 
 # hfwa_program(NAME SOURCES main.cc ... DEPS lib ...): lands in build/PRESET/bin.
@@ -47,8 +47,8 @@ function(hfwa_test name)
   endif()
   add_executable(${name} ${ARG_SOURCES})
   target_link_libraries(${name} PRIVATE ${ARG_DEPS} GTest::gmock GTest::gtest GTest::gtest_main hfwa_flags)
-  target_compile_definitions(${name} PRIVATE HFWA_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
+  target_compile_definitions(${name} PRIVATE HFWA_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/tests")
-  add_test(NAME ${name} COMMAND ${name} WORKING_DIRECTORY "${CMAKE_SOURCE_DIR}")
+  add_test(NAME ${name} COMMAND ${name} WORKING_DIRECTORY "${PROJECT_SOURCE_DIR}")
   set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT ${ARG_TIMEOUT})
 endfunction()
