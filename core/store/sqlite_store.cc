@@ -27,7 +27,6 @@ namespace hfwa::store {
 namespace {
 
 constexpr absl::Duration kRetryWindow = absl::Hours(24);
-constexpr int kCheckpointFrames = 1000;  // about 4 MB of write-ahead log
 constexpr int kNoLimit = std::numeric_limits<int>::max();
 
 absl::StatusOr<std::string> NewUuid() {
@@ -233,9 +232,13 @@ absl::Status SqliteStore::CheckBeforeWriting() {
     return absl::DataLossError(
         absl::StrCat(DatabasePath(), " is missing while objects are there; nothing was changed"));
   }
-  HFWA_ASSIGN_OR_RETURN(const auto db,
-                        Database::Open(DatabasePath(), Database::Mode::kReadOnly, options_.vfs));
-  return CheckVersion(*db, SchemaSteps());
+  const auto check = [&](Database::Mode mode) -> absl::Status {
+    HFWA_ASSIGN_OR_RETURN(const auto db, Database::Open(DatabasePath(), mode, options_.vfs));
+    return CheckVersion(*db, SchemaSteps());
+  };
+  const absl::Status checked = check(Database::Mode::kReadOnly);
+  // A process killed while it made the database left a rollback journal, which takes a writer.
+  return absl::IsUnavailable(checked) ? check(Database::Mode::kReadWrite) : checked;
 }
 
 absl::Status SqliteStore::OpenDatabase() {
@@ -331,7 +334,7 @@ absl::Status SqliteStore::Commit(Database& db, Transaction& transaction) {
   HFWA_RETURN_IF_ERROR(committed);
   // What is committed is safe in the log, so a checkpoint that fails is tried again after the next
   // commit; except that a failed fsync ends writing (Mutate sees to it).
-  if (db.wal_frames() >= kCheckpointFrames) db.Checkpoint().IgnoreError();
+  if (db.wal_frames() >= options_.checkpoint_frames) db.Checkpoint().IgnoreError();
   return absl::OkStatus();
 }
 

@@ -24,6 +24,8 @@ struct SqliteStoreOptions {
   // Objects are refused with RESOURCE_EXHAUSTED when less than this would be left, so that the
   // database can still take deletions.
   int64_t min_free_bytes = int64_t{8} << 20;
+  // Committed pages (4 KiB) that may gather in the write-ahead log before they are moved.
+  int checkpoint_frames = 1000;
   // For tests, which make them fail: the files, and the name of the SQLite VFS (empty: the default
   // one).
   FileSystem* files = &FileSystem::Real();
