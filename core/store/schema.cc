@@ -113,4 +113,17 @@ absl::Status Migrate(Database& database, absl::Span<const char* const> steps, Fi
   return transaction.Commit();
 }
 
+absl::Status CheckTables(Database& database, absl::Span<const char* const> steps) {
+  constexpr char kDefinitions[] =
+      "SELECT group_concat(type || name || tbl_name || ifnull(sql, ''), char(10)) FROM "
+      "(SELECT * FROM sqlite_schema ORDER BY name)";
+  HFWA_ASSIGN_OR_RETURN(const auto model,
+                        Database::Open(":memory:", Database::Mode::kReadWrite, ""));
+  for (const char* const step : steps) HFWA_RETURN_IF_ERROR(model->Run(step));
+  HFWA_ASSIGN_OR_RETURN(const std::string expected, model->QueryText(kDefinitions));
+  HFWA_ASSIGN_OR_RETURN(const std::string found, database.QueryText(kDefinitions));
+  return found == expected ? absl::OkStatus()
+                           : absl::DataLossError("hfwa.db: damaged table definitions");
+}
+
 }  // namespace hfwa::store

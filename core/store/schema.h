@@ -22,4 +22,8 @@ absl::Status CheckVersion(Database& database, absl::Span<const char* const> step
 absl::Status Migrate(Database& database, absl::Span<const char* const> steps, FileSystem& files,
                      const std::string& backup_path);
 
+// DATA_LOSS if the tables are not to the letter those that `steps` make: SQLite checks their rows,
+// not whether damage has turned one definition into another.
+absl::Status CheckTables(Database& database, absl::Span<const char* const> steps);
+
 }  // namespace hfwa::store

@@ -225,20 +225,27 @@ absl::Status SqliteStore::Open() {
 
 // The database as it is found is only read until its version is known to be ours.
 absl::Status SqliteStore::CheckBeforeWriting() {
-  HFWA_ASSIGN_OR_RETURN(const bool exists, options_.files->Exists(DatabasePath()));
-  if (!exists) {
-    HFWA_ASSIGN_OR_RETURN(const bool objects, objects_.HasAny());
-    if (!objects) return absl::OkStatus();
-    return absl::DataLossError(
-        absl::StrCat(DatabasePath(), " is missing while objects are there; nothing was changed"));
-  }
+  bool empty = true;
   const auto check = [&](Database::Mode mode) -> absl::Status {
     HFWA_ASSIGN_OR_RETURN(const auto db, Database::Open(DatabasePath(), mode, options_.vfs));
-    return CheckVersion(*db, SchemaSteps());
+    HFWA_RETURN_IF_ERROR(CheckVersion(*db, SchemaSteps()));
+    HFWA_ASSIGN_OR_RETURN(const int64_t version, db->QueryInt("PRAGMA user_version"));
+    empty = version == 0;
+    return absl::OkStatus();
   };
-  const absl::Status checked = check(Database::Mode::kReadOnly);
-  // A process killed while it made the database left a rollback journal, which takes a writer.
-  return absl::IsUnavailable(checked) ? check(Database::Mode::kReadWrite) : checked;
+  HFWA_ASSIGN_OR_RETURN(const bool exists, options_.files->Exists(DatabasePath()));
+  if (exists) {
+    const absl::Status checked = check(Database::Mode::kReadOnly);
+    if (!checked.ok() && !absl::IsUnavailable(checked)) return checked;
+    // A process killed while it made the database left a rollback journal, which takes a writer.
+    if (!checked.ok()) HFWA_RETURN_IF_ERROR(check(Database::Mode::kReadWrite));
+  }
+  if (!empty) return absl::OkStatus();
+  // An empty database would have the sweep remove every image.
+  HFWA_ASSIGN_OR_RETURN(const bool objects, objects_.HasAny());
+  return objects
+             ? absl::DataLossError("missing or empty while objects are there; nothing was changed")
+             : absl::OkStatus();
 }
 
 absl::Status SqliteStore::OpenDatabase() {
@@ -256,6 +263,7 @@ absl::Status SqliteStore::OpenDatabase() {
   HFWA_RETURN_IF_ERROR(
       Migrate(*writer_, SchemaSteps(), *options_.files, DatabasePath() + ".backup"));
   HFWA_RETURN_IF_ERROR(options_.files->SyncDirectory(options_.directory));
+  HFWA_RETURN_IF_ERROR(CheckTables(*writer_, SchemaSteps()));
   HFWA_RETURN_IF_ERROR(VerifyAll(*writer_));
   absl::MutexLock read_lock(&read_mu_);
   HFWA_ASSIGN_OR_RETURN(reader_,

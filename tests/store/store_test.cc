@@ -390,6 +390,9 @@ TEST_F(StoreTest, request_is_forgotten_after_24_hours) {
 // Threads --------------------------------------------------------------------------------------
 
 TEST_F(StoreTest, readers_see_whole_revisions_while_writers_write) {
+  // A checkpoint after every commit, at the readers' worst moment.
+  options_.checkpoint_frames = 1;
+  Reopen();
   constexpr int kWriters = 3;
   constexpr int kRounds = 12;
   for (int w = 0; w < kWriters; ++w)
