@@ -3,6 +3,7 @@
 // The HFWA model: hfwa-spec sections 3 to 8.
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -12,6 +13,8 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "core/model/config.h"
+#include "core/model/prompts.h"
+#include "core/model/trace.h"
 #include "core/model/weights.h"
 
 namespace hfwa::model {
@@ -25,6 +28,10 @@ struct HfwaOptions {
   // Of the towers and adapters; norms, cosines, softmax, filter and sums are fp32 always, and so is
   // the text tower.
   Precision precision = Precision::kFp32;
+  // Ids to use in place of the tokenizer's, for models whose vocabulary is not CLIP's.
+  std::optional<PromptTokens> prompt_tokens;
+  // Sees intermediate values of Create and Forward; empty in production.
+  Trace trace;
 };
 
 // Which parts of the forward pass are wanted.

@@ -1,0 +1,158 @@
+#include "core/model/maps.h"
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <vector>
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+
+#include "core/kernels/kernels.h"
+
+namespace hfwa::model {
+namespace {
+
+// On the CPU one image at a time: LibTorch's vector loops round the last elements of a tensor
+// otherwise than the rest, so an image's bits would depend on its place in the batch.
+at::Tensor ForEachImage(const at::Tensor& batch,
+                        const std::function<at::Tensor(const at::Tensor&)>& function) {
+  if (!batch.is_cpu() || batch.size(0) <= 1) return function(batch);
+  std::vector<at::Tensor> results;
+  for (int64_t b = 0; b < batch.size(0); ++b)
+    results.push_back(function(batch.narrow(0, b, 1).clone()));
+  return at::cat(results);
+}
+
+// Index of the sample that stands at `i` outside 0..n-1: d c b a | a b c d | d c b a, repeated.
+int64_t Reflect(int64_t i, int64_t n) {
+  const int64_t period = 2 * n;
+  const int64_t in_period = ((i % period) + period) % period;
+  return in_period < n ? in_period : period - 1 - in_period;
+}
+
+class Gaussian {
+ public:
+  explicit Gaussian(double sigma) : radius_(static_cast<int64_t>(4.0 * sigma + 0.5)) {
+    double sum = 0;
+    for (int64_t x = 0; x <= radius_; ++x) {
+      weights_.push_back(std::exp(-0.5 / (sigma * sigma) * static_cast<double>(x * x)));
+      sum += x == 0 ? weights_.back() : 2 * weights_.back();
+    }
+    for (double& weight : weights_) weight /= sum;
+  }
+
+  void Filter(const float* in, float* out, int64_t height, int64_t width) const {
+    std::vector<float> between(static_cast<size_t>(height * width));
+    at::parallel_for(0, height, 16, [&](int64_t begin, int64_t end) {
+      std::vector<double> sums(static_cast<size_t>(width));
+      for (int64_t y = begin; y < end; ++y) Column(in, y, height, width, sums, &between[y * width]);
+    });
+    at::parallel_for(0, height, 16, [&](int64_t begin, int64_t end) {
+      std::vector<double> padded(static_cast<size_t>(width + 2 * radius_)),
+          sums(static_cast<size_t>(width));
+      for (int64_t y = begin; y < end; ++y)
+        Row(&between[y * width], width, padded, sums, out + y * width);
+    });
+  }
+
+ private:
+  // Row y of the vertical pass; every loop runs along a row so that it vectorises.
+  void Column(const float* in, int64_t y, int64_t height, int64_t width, std::vector<double>& sums,
+              float* out) const {
+    for (int64_t x = 0; x < width; ++x) sums[x] = weights_[0] * in[y * width + x];
+    for (int64_t k = 1; k <= radius_; ++k) {
+      const float* above = in + Reflect(y - k, height) * width;
+      const float* below = in + Reflect(y + k, height) * width;
+      const double weight = weights_[k];
+      for (int64_t x = 0; x < width; ++x) {
+        sums[x] += weight * (static_cast<double>(above[x]) + static_cast<double>(below[x]));
+      }
+    }
+    for (int64_t x = 0; x < width; ++x) out[x] = static_cast<float>(sums[x]);
+  }
+
+  void Row(const float* in, int64_t width, std::vector<double>& padded, std::vector<double>& sums,
+           float* out) const {
+    for (int64_t x = -radius_; x < width + radius_; ++x)
+      padded[x + radius_] = in[Reflect(x, width)];
+    const double* center = padded.data() + radius_;
+    for (int64_t x = 0; x < width; ++x) sums[x] = weights_[0] * center[x];
+    for (int64_t k = 1; k <= radius_; ++k) {
+      const double weight = weights_[k];
+      for (int64_t x = 0; x < width; ++x) sums[x] += weight * (center[x - k] + center[x + k]);
+    }
+    for (int64_t x = 0; x < width; ++x) out[x] = static_cast<float>(sums[x]);
+  }
+
+  int64_t radius_;
+  std::vector<double> weights_;  // of offsets 0..radius
+};
+
+// Tokens and bank of one image, [1, n, L, E] and [n, R, E] -> [1, n, g, g].
+at::Tensor MatchImage(const at::Tensor& tokens, const at::Tensor& bank,
+                      const kernels::Kernels& kernels) {
+  const auto grid =
+      static_cast<int64_t>(std::lround(std::sqrt(static_cast<double>(tokens.size(2)))));
+  std::vector<at::Tensor> levels;
+  for (int64_t level = 0; level < tokens.size(1); ++level) {
+    const at::Tensor cosine = kernels.RowMaximum(tokens[0][level].clone(), bank[level]);
+    levels.push_back(at::rsub(cosine, 1).view({grid, grid}));
+  }
+  return at::stack(levels).unsqueeze(0);
+}
+
+}  // namespace
+
+at::Tensor UpsampleMaps(const at::Tensor& grid, int size) {
+  const auto shape = grid.sizes();
+  std::vector<int64_t> result_shape(shape.begin(), shape.end() - 2);
+  result_shape.insert(result_shape.end(), {size, size});
+  const at::Tensor flat = grid.reshape({-1, 1, shape[shape.size() - 2], shape.back()});
+  return ForEachImage(flat,
+                      [size](const at::Tensor& map) {
+                        return at::upsample_bilinear2d(map, {size, size}, /*align_corners=*/true);
+                      })
+      .view(result_shape);
+}
+
+at::Tensor LanguageMaps(const at::Tensor& language_diff, int size) {
+  return ForEachImage(language_diff, [size](const at::Tensor& diff) {
+    return at::sigmoid(UpsampleMaps(diff, size));
+  });
+}
+
+at::Tensor GaussianFilter(const at::Tensor& maps, double sigma) {
+  const at::Tensor in = maps.to(at::kCPU, at::kFloat).contiguous();
+  at::Tensor out = at::empty_like(in);
+  const int64_t height = in.size(-2), width = in.size(-1), pixels = height * width;
+  const Gaussian gaussian(sigma);
+  for (int64_t i = 0; pixels > 0 && i < in.numel() / pixels; ++i) {
+    gaussian.Filter(in.const_data_ptr<float>() + i * pixels, out.data_ptr<float>() + i * pixels,
+                    height, width);
+  }
+  return out.to(maps.device());
+}
+
+at::Tensor ZeroShotMap(const ModelConfig& config, const at::Tensor& language_diff) {
+  const at::Tensor sum = ForEachImage(language_diff, [&](const at::Tensor& diff) {
+    return LanguageMaps(diff, config.map_size).sum(1);
+  });
+  return config.filter_sigma.has_value() ? GaussianFilter(sum, *config.filter_sigma) : sum;
+}
+
+at::Tensor MatchTokens(const at::Tensor& tokens, const at::Tensor& bank) {
+  const auto kernels = kernels::MakeAtenKernels(tokens.device(), at::kFloat);
+  std::vector<at::Tensor> images;
+  for (int64_t b = 0; b < tokens.size(0); ++b) {
+    images.push_back(MatchImage(tokens.narrow(0, b, 1), bank, *kernels));
+  }
+  return at::cat(images);
+}
+
+at::Tensor FewShotMap(const ModelConfig& config, const at::Tensor& few) {
+  return ForEachImage(
+      few, [&](const at::Tensor& image) { return UpsampleMaps(image.sum(1), config.map_size); });
+}
+
+}  // namespace hfwa::model

@@ -1,0 +1,18 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include "absl/status/statusor.h"
+#include "core/model/config.h"
+#include "core/model/prompts.h"
+#include "core/model/trace.h"
+#include "core/model/weights.h"
+
+namespace hfwa::model {
+
+// The text pair of each class, normal first (spec 5.1, 5.3, 5.4, 6.1): encoded, linearly mapped,
+// averaged over each side's states, not normalised. [M, 2, E] fp32 on the CPU.
+absl::StatusOr<at::Tensor> ComputeTextFeatures(const ModelConfig& config, const Weights& weights,
+                                               const PromptTokens& tokens, const Trace& trace);
+
+}  // namespace hfwa::model

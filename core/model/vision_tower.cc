@@ -1,0 +1,97 @@
+#include "core/model/vision_tower.h"
+
+#include <algorithm>
+#include <string>
+
+#include <ATen/ATen.h>
+
+#include "absl/strings/str_cat.h"
+#include "core/base/status_macros.h"
+
+namespace hfwa::model {
+
+absl::StatusOr<std::unique_ptr<VisionTower>> VisionTower::Load(const ModelConfig& config,
+                                                               const Weights& weights,
+                                                               const kernels::Kernels& kernels) {
+  std::unique_ptr<VisionTower> tower(new VisionTower(config, kernels));
+  HFWA_RETURN_IF_ERROR(tower->LoadTensors(weights));
+  return tower;
+}
+
+absl::Status VisionTower::LoadTensors(const Weights& weights) {
+  const VisionConfig& vision = config_.vision;
+  const int width = vision.width;
+  HFWA_ASSIGN_OR_RETURN(
+      const at::Tensor conv1,
+      weights.Get("visual.conv1.weight", {width, 3, vision.patch_size, vision.patch_size}));
+  conv1_ = kernels_.PackLinear({conv1.reshape({width, -1}), {}});
+  HFWA_ASSIGN_OR_RETURN(const at::Tensor class_embedding,
+                        weights.Get("visual.class_embedding", {width}));
+  class_embedding_ = class_embedding.to(kernels_.device()).view({1, 1, width});
+  HFWA_ASSIGN_OR_RETURN(const at::Tensor positions,
+                        weights.Get("visual.positional_embedding", {vision.patches() + 1, width}));
+  positional_embedding_ = positions.to(kernels_.device());
+  if (vision.pre_norm_layer) {
+    HFWA_ASSIGN_OR_RETURN(
+        ln_pre_, LoadNorm(weights, "visual.ln_pre", width, vision.layer_norm_eps, kernels_));
+  }
+  if (vision.projection) {
+    HFWA_ASSIGN_OR_RETURN(const at::Tensor proj,
+                          weights.Get("visual.proj", {width, config_.embed_dim}));
+    proj_ = kernels_.PackLinear({proj.t(), {}});
+  }
+  if (config_.has_language()) {
+    HFWA_ASSIGN_OR_RETURN(
+        ln_post_, LoadNorm(weights, "visual.ln_post", width, vision.layer_norm_eps, kernels_));
+  }
+  const auto activation =
+      vision.quick_gelu ? kernels::Activation::kQuickGelu : kernels::Activation::kGelu;
+  for (int b = 0; b < config_.vision_blocks(); ++b) {
+    HFWA_ASSIGN_OR_RETURN(
+        TransformerBlock block,
+        TransformerBlock::Load(weights, absl::StrCat("visual.transformer.resblocks.", b, "."),
+                               width, vision.heads, vision.layer_norm_eps, activation, kernels_));
+    blocks_.push_back(std::move(block));
+  }
+  return absl::OkStatus();
+}
+
+at::Tensor VisionTower::EmbedPatches(const at::Tensor& images) const {
+  const int64_t grid = config_.vision.grid(), side = config_.vision.patch_size;
+  // A convolution whose stride is its kernel is a linear map over the pixels of each patch.
+  const at::Tensor pixels = images.reshape({-1, 3, grid, side, grid, side})
+                                .permute({0, 2, 4, 1, 3, 5})
+                                .reshape({-1, grid * grid, 3 * side * side});
+  return conv1_->Apply(pixels);
+}
+
+at::Tensor VisionTower::Forward(const at::Tensor& images, bool want_image_feature,
+                                const TapVisitor& visit, const Trace& trace) const {
+  const int64_t batch = images.size(0);
+  const at::Tensor patches = EmbedPatches(images);
+  Emit(trace, "patch_embed", patches);
+  at::Tensor x = at::cat({class_embedding_.expand({batch, 1, -1}), patches.to(at::kFloat)}, 1);
+  x.add_(positional_embedding_);
+  if (config_.vision.pre_norm_layer) x = kernels_.LayerNorm(x, ln_pre_);
+  Emit(trace, "ln_pre", x);
+
+  const std::vector<int>& taps = config_.taps;
+  const int last_tap = *std::max_element(taps.begin(), taps.end());
+  const int last = want_image_feature ? config_.vision.layers - 1 : last_tap;
+  for (int b = 0; b <= last; ++b) {
+    blocks_[b].Apply(x, /*causal=*/false);
+    for (int level = 0; level < config_.levels(); ++level) {
+      if (taps[level] == b) visit(level, x);
+    }
+  }
+  if (!want_image_feature) return {};
+  const at::Tensor feature = Project(kernels_.LayerNorm(x.select(1, 0), ln_post_));
+  Emit(trace, "image_feature", feature);
+  return feature;
+}
+
+at::Tensor VisionTower::Project(const at::Tensor& x) const {
+  return proj_ == nullptr ? x : proj_->Apply(x).to(at::kFloat);
+}
+
+}  // namespace hfwa::model

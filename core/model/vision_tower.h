@@ -1,0 +1,57 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "core/kernels/kernels.h"
+#include "core/model/config.h"
+#include "core/model/layers.h"
+#include "core/model/trace.h"
+
+namespace hfwa::model {
+
+// The frozen vision transformer with its taps (spec 3). Immutable.
+class VisionTower {
+ public:
+  // `kernels` must outlive the tower.
+  static absl::StatusOr<std::unique_ptr<VisionTower>> Load(const ModelConfig& config,
+                                                           const Weights& weights,
+                                                           const kernels::Kernels& kernels);
+
+  // Called after block taps[level] with its output x [B, L+1, W] (row 0 is the class token), fp32.
+  // It may write into x, as the residual encoder does; x is overwritten after it returns.
+  using TapVisitor = std::function<void(int level, at::Tensor& x)>;
+
+  // images [B, 3, S, S], fp32 on the device. Returns the image feature [B, E] if
+  // `want_image_feature`, else stops after the last tapped block and returns an undefined tensor.
+  at::Tensor Forward(const at::Tensor& images, bool want_image_feature, const TapVisitor& visit,
+                     const Trace& trace) const;
+
+  // x @ visual.proj, or x itself where the tower has no projection. [..., W] -> [..., E], fp32.
+  at::Tensor Project(const at::Tensor& x) const;
+
+  // Output projection of a block's attention.
+  const std::shared_ptr<const kernels::Linear>& out_proj(int block) const {
+    return blocks_[block].out_proj();
+  }
+
+ private:
+  VisionTower(const ModelConfig& config, const kernels::Kernels& kernels)
+      : config_(config), kernels_(kernels) {}
+  absl::Status LoadTensors(const Weights& weights);
+  at::Tensor EmbedPatches(const at::Tensor& images) const;  // [B, L, W]
+
+  const ModelConfig config_;
+  const kernels::Kernels& kernels_;
+  std::unique_ptr<kernels::Linear> conv1_;
+  at::Tensor class_embedding_;       // [1, 1, W]
+  at::Tensor positional_embedding_;  // [L+1, W]
+  kernels::Norm ln_pre_;
+  kernels::Norm ln_post_;
+  std::vector<TransformerBlock> blocks_;
+  std::unique_ptr<kernels::Linear> proj_;
+};
+
+}  // namespace hfwa::model

@@ -1,0 +1,229 @@
+#include "core/model/hfwa.h"
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "core/model/device.h"
+#include "core/model/maps.h"
+#include "core/model/torch_errors.h"
+#include "tests/model/tiny_model.h"
+
+namespace hfwa::model {
+namespace {
+
+using testing::HasSubstr;
+
+std::unique_ptr<Hfwa> CreateTiny(Precision precision = Precision::kFp32) {
+  auto hfwa = Hfwa::Create(TinyFiles(), TinyOptions(precision));
+  EXPECT_TRUE(hfwa.ok()) << hfwa.status();
+  return hfwa.ok() ? *std::move(hfwa) : nullptr;
+}
+
+bool SameBits(const at::Tensor& a, const at::Tensor& b) { return at::equal(a, b); }
+
+TEST(HfwaTest, gives_the_same_bits_whatever_shares_the_batch) {
+  const at::Tensor queries = TinyInputs().at("images"), others = TinyInputs().at("references");
+  for (const Precision precision : {Precision::kFp32, Precision::kBf16, Precision::kFp16}) {
+    const auto hfwa = CreateTiny(precision);
+    ASSERT_NE(hfwa, nullptr);
+    const at::Tensor image = queries[0];
+    const std::vector<int> one = {0};
+    const ForwardResult alone = hfwa->Forward(image.unsqueeze(0), one).value();
+    const at::Tensor bank = alone.tokens.transpose(0, 1).flatten(1, 2).flip(2).contiguous();
+    const at::Tensor few_alone = MatchTokens(alone.tokens, bank);
+    for (int batch = 2; batch <= 5; ++batch) {
+      for (int place = 0; place < batch; ++place) {
+        std::vector<at::Tensor> images;
+        for (int b = 0; b < batch; ++b) images.push_back(b == place ? image : others[b % 4]);
+        const std::vector<int> classes(batch, 0);
+        const ForwardResult together = hfwa->Forward(at::stack(images), classes).value();
+        const std::string where = "batch " + std::to_string(batch) + " place " +
+                                  std::to_string(place) + " " +
+                                  std::string(PrecisionName(precision));
+        EXPECT_TRUE(SameBits(together.text_probs[place], alone.text_probs[0])) << where;
+        EXPECT_TRUE(SameBits(together.language_diff[place], alone.language_diff[0])) << where;
+        EXPECT_TRUE(SameBits(together.tokens[place], alone.tokens[0])) << where;
+        const ModelConfig& config = hfwa->config();
+        EXPECT_TRUE(SameBits(ZeroShotMap(config, together.language_diff)[place],
+                             ZeroShotMap(config, alone.language_diff)[0]))
+            << where;
+        const at::Tensor few = MatchTokens(together.tokens, bank);
+        EXPECT_TRUE(SameBits(few[place], few_alone[0])) << where;
+        EXPECT_TRUE(SameBits(FewShotMap(config, few)[place], FewShotMap(config, few_alone)[0]))
+            << where;
+      }
+    }
+  }
+}
+
+TEST(HfwaTest, gives_the_same_bits_with_several_threads) {
+  const auto hfwa = CreateTiny();
+  ASSERT_NE(hfwa, nullptr);
+  at::set_num_threads(2);
+  const at::Tensor images = TinyInputs().at("images");
+  const ForwardResult together = hfwa->Forward(images, std::vector<int>(3, 0)).value();
+  const ForwardResult alone = hfwa->Forward(images.slice(0, 1, 2), std::vector<int>(1, 0)).value();
+  at::set_num_threads(1);
+  EXPECT_TRUE(SameBits(together.text_probs[1], alone.text_probs[0]));
+  EXPECT_TRUE(SameBits(together.language_diff[1], alone.language_diff[0]));
+  EXPECT_TRUE(SameBits(together.tokens[1], alone.tokens[0]));
+}
+
+TEST(HfwaTest, computes_only_the_parts_asked_for) {
+  const auto hfwa = CreateTiny();
+  ASSERT_NE(hfwa, nullptr);
+  const at::Tensor images = TinyInputs().at("images");
+  const std::vector<int> classes(3, 0);
+  const ForwardResult all = hfwa->Forward(images, classes).value();
+  const ForwardResult tokens =
+      hfwa->Forward(images, classes, {.language = false, .tokens = true}).value();
+  EXPECT_FALSE(tokens.text_probs.defined());
+  EXPECT_FALSE(tokens.language_diff.defined());
+  EXPECT_TRUE(SameBits(tokens.tokens, all.tokens));
+  const ForwardResult language =
+      hfwa->Forward(images, classes, {.language = true, .tokens = false}).value();
+  EXPECT_FALSE(language.tokens.defined());
+  EXPECT_TRUE(SameBits(language.text_probs, all.text_probs));
+  EXPECT_TRUE(SameBits(language.language_diff, all.language_diff));
+}
+
+TEST(HfwaTest, results_are_fp32_of_the_promised_shapes_and_tokens_have_length_one) {
+  const auto hfwa = CreateTiny(Precision::kBf16);
+  ASSERT_NE(hfwa, nullptr);
+  const ForwardResult result =
+      hfwa->Forward(TinyInputs().at("images"), std::vector<int>(3, 0)).value();
+  EXPECT_EQ(result.text_probs.sizes(), (at::IntArrayRef{3, 2}));
+  EXPECT_EQ(result.language_diff.sizes(), (at::IntArrayRef{3, 4, 8, 8}));
+  EXPECT_EQ(result.tokens.sizes(), (at::IntArrayRef{3, 4, 64, 64}));
+  for (const at::Tensor& tensor : {result.text_probs, result.language_diff, result.tokens}) {
+    EXPECT_EQ(tensor.scalar_type(), at::kFloat);
+  }
+  EXPECT_LT((result.tokens.norm(2, {-1}) - 1).abs().max().item<float>(), 1e-6F);
+}
+
+// A model with neither language, ln_pre nor projection, as made from a plain vision transformer.
+ModelFiles FewShotOnly() {
+  ModelFiles files = TinyFiles();
+  files.config.text.reset();
+  files.config.taps = {1, 3};
+  files.config.vision.projection = false;
+  files.config.vision.pre_norm_layer = false;
+  files.config.vision.quick_gelu = false;
+  files.config.embed_dim = files.config.vision.width;
+  return files;
+}
+
+TEST(HfwaTest, without_language_gives_tokens_of_the_tower_alone) {
+  const auto hfwa = Hfwa::Create(FewShotOnly(), {});
+  ASSERT_TRUE(hfwa.ok()) << hfwa.status();
+  const ForwardResult result =
+      (*hfwa)->Forward(TinyInputs().at("images"), std::vector<int>(3, 0)).value();
+  EXPECT_FALSE(result.text_probs.defined());
+  EXPECT_EQ(result.tokens.sizes(), (at::IntArrayRef{3, 2, 64, 128}));
+}
+
+TEST(HfwaTest, names_a_missing_or_misshapen_tensor) {
+  for (const std::string name :
+       {"visual.conv1.weight", "visual.transformer.resblocks.2.mlp.c_proj.bias", "ln_final.weight",
+        "visual_encoder.adapters.1.blocks.0.attn.logit_scale", "prompt_learner.ctx_neg"}) {
+    ModelFiles files = TinyFiles();
+    Weights without;
+    for (const auto& [key, tensor] : files.weights.tensors()) {
+      if (key != name) without.Set(key, tensor);
+    }
+    files.weights = without;
+    const auto missing = Hfwa::Create(std::move(files), TinyOptions());
+    EXPECT_EQ(missing.status().code(), absl::StatusCode::kInvalidArgument) << name;
+    EXPECT_THAT(std::string(missing.status().message()), HasSubstr(name));
+
+    files = TinyFiles();
+    files.weights.Set(name, at::zeros({3, 3}));
+    const auto misshapen = Hfwa::Create(std::move(files), TinyOptions());
+    EXPECT_EQ(misshapen.status().code(), absl::StatusCode::kInvalidArgument) << name;
+    EXPECT_THAT(std::string(misshapen.status().message()), HasSubstr(name));
+  }
+}
+
+TEST(HfwaTest, refuses_a_configuration_that_contradicts_the_weights) {
+  ModelFiles files = TinyFiles();
+  files.config.vision.layers = 7;
+  EXPECT_EQ(Hfwa::Create(std::move(files), TinyOptions()).status().code(),
+            absl::StatusCode::kInvalidArgument);
+  files = TinyFiles();
+  files.config.adapter.heads = 8;
+  EXPECT_EQ(Hfwa::Create(std::move(files), TinyOptions()).status().code(),
+            absl::StatusCode::kInvalidArgument);
+}
+
+TEST(HfwaTest, refuses_prompt_ids_of_another_shape_or_outside_the_vocabulary) {
+  HfwaOptions options = TinyOptions();
+  options.prompt_tokens->normal = options.prompt_tokens->normal.slice(2, 1);
+  EXPECT_EQ(Hfwa::Create(TinyFiles(), options).status().code(), absl::StatusCode::kInvalidArgument);
+  options = TinyOptions();
+  options.prompt_tokens->anomaly = options.prompt_tokens->anomaly + 200;
+  EXPECT_EQ(Hfwa::Create(TinyFiles(), options).status().code(), absl::StatusCode::kInvalidArgument);
+}
+
+TEST(HfwaTest, refuses_images_and_classes_that_do_not_fit) {
+  const auto hfwa = CreateTiny();
+  ASSERT_NE(hfwa, nullptr);
+  const at::Tensor images = TinyInputs().at("images");
+  const auto code = [&](const at::Tensor& tensor, std::vector<int> classes) {
+    return hfwa->Forward(tensor, classes).status().code();
+  };
+  EXPECT_EQ(code(at::Tensor(), {}), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(code(images.slice(3, 1), {0, 0, 0}), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(code(images.to(at::kDouble), {0, 0, 0}), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(code(images, {0}), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(code(images, {0, 1, 0}), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(code(images, {0, -1, 0}), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(code(images.slice(0, 0, 0), {}), absl::StatusCode::kInvalidArgument);
+}
+
+TEST(HfwaTest, fingerprint_tells_precisions_apart_and_unknown_classes_are_the_first) {
+  const auto fp32 = CreateTiny(), bf16 = CreateTiny(Precision::kBf16);
+  ASSERT_TRUE(fp32 != nullptr && bf16 != nullptr);
+  EXPECT_NE(fp32->fingerprint(), bf16->fingerprint());
+  EXPECT_THAT(fp32->fingerprint(), HasSubstr(fp32->digest()));
+  EXPECT_EQ(fp32->ClassIndex("object"), 0);
+  EXPECT_EQ(fp32->ClassIndex("never heard of"), 0);
+}
+
+TEST(PrecisionTest, names_parse_back) {
+  for (const Precision precision : {Precision::kFp32, Precision::kBf16, Precision::kFp16}) {
+    EXPECT_EQ(*ParsePrecision(PrecisionName(precision)), precision);
+  }
+  EXPECT_EQ(ParsePrecision("int4").status().code(), absl::StatusCode::kInvalidArgument);
+}
+
+TEST(DeviceTest, names_what_is_wrong) {
+  EXPECT_TRUE(OpenDevice("cpu")->is_cpu());
+  for (const char* name : {"", "gpu", "cuda:", "cuda:x", "cuda:-1", "cuda:1x", "cuda:999"}) {
+    EXPECT_EQ(OpenDevice(name).status().code(), absl::StatusCode::kInvalidArgument) << name;
+  }
+}
+
+TEST(TorchErrorsTest, memory_and_other_failures_get_their_codes) {
+  const auto of = [](auto function) {
+    return CatchTorchErrors([&]() -> absl::Status {
+      function();
+      return absl::OkStatus();
+    });
+  };
+  EXPECT_TRUE(of([] {}).ok());
+  const absl::Status shapes = of([] { at::mm(at::zeros({2, 3}), at::zeros({2, 3})); });
+  EXPECT_EQ(shapes.code(), absl::StatusCode::kInternal);
+  EXPECT_THAT(std::string(shapes.message()), testing::Not(HasSubstr("frame #")));
+  EXPECT_EQ(of([] { at::empty({int64_t{1} << 50}); }).code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(of([] { throw std::bad_alloc(); }).code(), absl::StatusCode::kResourceExhausted);
+}
+
+}  // namespace
+}  // namespace hfwa::model
