@@ -2,6 +2,9 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <stdio.h>
+// Needs what stdio.h declares.
+#include <jpeglib.h>
 #include <png.h>
 #include <stdlib.h>
 
@@ -131,6 +134,39 @@ std::vector<uint8_t> PngPixels(const std::string& bytes, uint32_t& width, uint32
   width = image.width;
   height = image.height;
   return pixels;
+}
+
+// A grey 32 x 16 JPEG, white but for its black upper left quarter, with an EXIF orientation.
+std::string QuarterJpeg(char orientation) {
+  jpeg_compress_struct info{};
+  jpeg_error_mgr errors{};
+  info.err = jpeg_std_error(&errors);
+  jpeg_create_compress(&info);
+  unsigned char* bytes = nullptr;
+  unsigned long size = 0;
+  jpeg_mem_dest(&info, &bytes, &size);
+  info.image_width = 32;
+  info.image_height = 16;
+  info.input_components = 1;
+  info.in_color_space = JCS_GRAYSCALE;
+  jpeg_set_defaults(&info);
+  jpeg_start_compress(&info, TRUE);
+  std::string exif("Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0?\0\0\0\0\0\0", 32);
+  exif[exif.find('?')] = orientation;
+  jpeg_write_marker(&info, JPEG_APP0 + 1, reinterpret_cast<const JOCTET*>(exif.data()),
+                    static_cast<unsigned>(exif.size()));
+  std::string upper = std::string(16, '\0') + std::string(16, '\xff');
+  std::string lower(32, '\xff');
+  while (info.next_scanline < info.image_height) {
+    std::string& line = info.next_scanline < 8 ? upper : lower;
+    JSAMPROW row = reinterpret_cast<JSAMPROW>(line.data());
+    jpeg_write_scanlines(&info, &row, 1);
+  }
+  jpeg_finish_compress(&info);
+  std::string jpeg(reinterpret_cast<char*>(bytes), size);
+  jpeg_destroy_compress(&info);
+  free(bytes);
+  return jpeg;
 }
 
 Behaviour Judging() {
@@ -526,6 +562,33 @@ TEST(TextTest, control_characters_and_broken_utf8_are_escaped) {
       << "C1 control";
   EXPECT_EQ(Printable("\xff\xc3"), "\\xff\\xc3");
   EXPECT_EQ(PadRight("\xc3\xb6", 3), "\xc3\xb6  ");
+}
+
+TEST(OverlayTest, picture_is_turned_upright_as_exif_says) {
+  // Where the black quarter lies in the upright picture, for orientations 1 to 8.
+  const std::vector<std::pair<bool, bool>> right_and_lower{
+      {false, false}, {true, false}, {true, true}, {false, true},
+      {false, false}, {true, false}, {true, true}, {false, true}};
+  for (size_t i = 0; i < right_and_lower.size(); ++i) {
+    const char orientation = static_cast<char>(i + 1);
+    SCOPED_TRACE(i + 1);
+    const uint32_t upright_width = orientation < 5 ? 32 : 16;
+    const auto overlay =
+        MakeOverlay(QuarterJpeg(orientation), Png(upright_width, 48 - upright_width, 0));
+    ASSERT_TRUE(overlay.ok()) << overlay.status();
+    uint32_t width = 0;
+    uint32_t height = 0;
+    const auto pixels = PngPixels(*overlay, width, height);
+    ASSERT_EQ(width, upright_width);
+    for (const bool right : {false, true}) {
+      for (const bool lower : {false, true}) {
+        const size_t x = width / 4 + (right ? width / 2 : 0);
+        const size_t y = height / 4 + (lower ? height / 2 : 0);
+        const bool black = right_and_lower[i] == std::pair(right, lower);
+        EXPECT_NEAR(pixels[3 * (y * width + x)], black ? 0 : 140, 10) << x << ", " << y;
+      }
+    }
+  }
 }
 
 TEST(OverlayTest, hostile_pictures_are_refused) {
