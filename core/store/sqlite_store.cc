@@ -4,24 +4,23 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cmath>
 #include <limits>
 #include <utility>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 #include "absl/synchronization/mutex.h"
 #include "core/base/sha256.h"
 #include "core/base/status_macros.h"
 #include "core/base/strings.h"
 #include "core/store/directory_lock.h"
 #include "core/store/objects.h"
+#include "core/store/open_database.h"
 #include "core/store/outcome.h"
-#include "core/store/schema.h"
 #include "core/store/sqlite.h"
 #include "core/store/tables.h"
+#include "core/store/validation.h"
 
 namespace hfwa::store {
 namespace {
@@ -39,36 +38,6 @@ absl::StatusOr<std::string> NewUuid() {
   const std::string hex = ToHex({reinterpret_cast<const char*>(b), sizeof(b)});
   return absl::StrCat(hex.substr(0, 8), "-", hex.substr(8, 4), "-", hex.substr(12, 4), "-",
                       hex.substr(16, 4), "-", hex.substr(20));
-}
-
-bool IsProductId(const std::string& id) {
-  const auto lower = [](char c) { return c >= 'a' && c <= 'z'; };
-  return !id.empty() && id.size() <= 63 && lower(id[0]) &&
-         std::all_of(id.begin(), id.end(),
-                     [&](char c) { return lower(c) || (c >= '0' && c <= '9') || c == '-'; });
-}
-
-// The callers check lengths and characters; here only what the files' format needs.
-absl::Status CheckProduct(const Product& product) {
-  if (!IsProductId(product.id))
-    return absl::InvalidArgumentError("product id must match [a-z][a-z0-9-]{0,62}");
-  bool utf8 = IsValidUtf8(product.display_name) && IsValidUtf8(product.class_name);
-  for (const auto& [key, value] : product.labels)
-    utf8 = utf8 && IsValidUtf8(key) && IsValidUtf8(value);
-  if (!utf8) return absl::InvalidArgumentError("names and labels must be UTF-8");
-  if (product.threshold.has_value() && !std::isfinite(*product.threshold)) {
-    return absl::InvalidArgumentError("threshold must be finite");
-  }
-  return absl::OkStatus();
-}
-
-absl::Status CheckReference(const Reference& reference) {
-  if (!IsSha256(reference.sha256))
-    return absl::InvalidArgumentError("sha256 must be 64 hexadecimal digits");
-  if (!IsValidUtf8(reference.source_name) || !IsValidUtf8(reference.media_type)) {
-    return absl::InvalidArgumentError("source name and media type must be UTF-8");
-  }
-  return absl::OkStatus();
 }
 
 std::string ReferenceId(const std::string& sha256) {
@@ -151,12 +120,9 @@ class SqliteStore final : public Store {
     std::string reply;
   };
 
-  std::string DatabasePath() const { return options_.directory + "/hfwa.db"; }
   absl::Time Now() const {
     return absl::FromUnixMicros(absl::ToUnixMicros(options_.clock->WallNow()));
   }
-  absl::Status OpenDatabase();
-  absl::Status CheckBeforeWriting();
 
   // Runs `change` in one transaction, or answers what the same request answered before.
   template <typename Change>
@@ -216,59 +182,14 @@ absl::Status SqliteStore::Open() {
   HFWA_RETURN_IF_ERROR(MakeDirectories(files, options_.directory));
   HFWA_RETURN_IF_ERROR(CheckLocalFileSystem(options_.directory));
   HFWA_ASSIGN_OR_RETURN(lock_, DirectoryLock::Acquire(options_.directory + "/lock"));
-  HFWA_RETURN_IF_ERROR(OpenDatabase());
+  HFWA_ASSIGN_OR_RETURN(Connections connections, OpenDatabase(options_, objects_));
   HFWA_RETURN_IF_ERROR(objects_.Open());
-  absl::MutexLock lock(&read_mu_);
+  absl::MutexLock write_lock(&write_mu_);
+  absl::MutexLock read_lock(&read_mu_);
+  writer_ = std::move(connections.writer);
+  reader_ = std::move(connections.reader);
   HFWA_ASSIGN_OR_RETURN(const auto used, UsedObjects(*reader_));
   return objects_.Sweep(used);
-}
-
-// The database as it is found is only read until its version is known to be ours.
-absl::Status SqliteStore::CheckBeforeWriting() {
-  bool empty = true;
-  const auto check = [&](Database::Mode mode) -> absl::Status {
-    HFWA_ASSIGN_OR_RETURN(const auto db, Database::Open(DatabasePath(), mode, options_.vfs));
-    HFWA_RETURN_IF_ERROR(CheckVersion(*db, SchemaSteps()));
-    HFWA_ASSIGN_OR_RETURN(const int64_t version, db->QueryInt("PRAGMA user_version"));
-    empty = version == 0;
-    return absl::OkStatus();
-  };
-  HFWA_ASSIGN_OR_RETURN(const bool exists, options_.files->Exists(DatabasePath()));
-  if (exists) {
-    const absl::Status checked = check(Database::Mode::kReadOnly);
-    if (!checked.ok() && !absl::IsUnavailable(checked)) return checked;
-    // A process killed while it made the database left a rollback journal, which takes a writer.
-    if (!checked.ok()) HFWA_RETURN_IF_ERROR(check(Database::Mode::kReadWrite));
-  }
-  if (!empty) return absl::OkStatus();
-  // An empty database would have the sweep remove every image.
-  HFWA_ASSIGN_OR_RETURN(const bool objects, objects_.HasAny());
-  return objects
-             ? absl::DataLossError("missing or empty while objects are there; nothing was changed")
-             : absl::OkStatus();
-}
-
-absl::Status SqliteStore::OpenDatabase() {
-  const absl::Status fit = CheckBeforeWriting();
-  if (!fit.ok()) return absl::Status(fit.code(), absl::StrCat(DatabasePath(), ": ", fit.message()));
-  absl::MutexLock write_lock(&write_mu_);
-  HFWA_ASSIGN_OR_RETURN(writer_,
-                        Database::Open(DatabasePath(), Database::Mode::kReadWrite, options_.vfs));
-  // The log is cut after a checkpoint that leaves it larger than this.
-  HFWA_RETURN_IF_ERROR(writer_->Run("PRAGMA journal_size_limit = 67108864"));
-  HFWA_ASSIGN_OR_RETURN(const std::string mode, writer_->QueryText("PRAGMA journal_mode = WAL"));
-  if (mode != "wal")
-    return absl::UnavailableError(absl::StrCat(DatabasePath(), ": no write-ahead log here"));
-  HFWA_RETURN_IF_ERROR(writer_->Run("PRAGMA synchronous = FULL"));
-  HFWA_RETURN_IF_ERROR(
-      Migrate(*writer_, SchemaSteps(), *options_.files, DatabasePath() + ".backup"));
-  HFWA_RETURN_IF_ERROR(options_.files->SyncDirectory(options_.directory));
-  HFWA_RETURN_IF_ERROR(CheckTables(*writer_, SchemaSteps()));
-  HFWA_RETURN_IF_ERROR(VerifyAll(*writer_));
-  absl::MutexLock read_lock(&read_mu_);
-  HFWA_ASSIGN_OR_RETURN(reader_,
-                        Database::Open(DatabasePath(), Database::Mode::kReadOnly, options_.vfs));
-  return absl::OkStatus();
 }
 
 SqliteStore::~SqliteStore() {
