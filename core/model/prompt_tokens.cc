@@ -27,7 +27,8 @@ absl::StatusOr<at::Tensor> TokenizeSide(const Tokenizer& tokenizer,
 }  // namespace
 
 absl::StatusOr<PromptTokens> TokenizePrompts(const ModelConfig& config, std::string_view merges) {
-  HFWA_ASSIGN_OR_RETURN(const Tokenizer tokenizer, Tokenizer::Create(merges, config.text->vocab_size));
+  HFWA_ASSIGN_OR_RETURN(const Tokenizer tokenizer,
+                        Tokenizer::Create(merges, config.text->vocab_size));
   PromptTokens tokens;
   HFWA_ASSIGN_OR_RETURN(
       tokens.normal,

@@ -272,7 +272,8 @@ TEST(ClientTest, add_references_gives_each_source_its_result_when_one_is_unreada
         request_ids.insert(message.config().request_id());
         continue;
       }
-      names.push_back(absl::StrCat(message.item().source_name(), "=", message.item().image().content()));
+      names.push_back(
+          absl::StrCat(message.item().source_name(), "=", message.item().image().content()));
       auto& result = *response.add_results();
       result.set_index(static_cast<int>(names.size()) - 1);
       result.set_outcome(v1::AddReferencesResponse::Result::ADDED);
