@@ -89,7 +89,7 @@ void Mutex::Await(const Condition& c) {
   Seen seen{this, &c};
   const Condition wrapped(&Seen::Eval, &seen);
   HFWA_WAIT_VOID(this, "5Mutex5AwaitERKNS0_9ConditionE", void (*)(Mutex*, const Condition&), this,
-                 c);
+                 wrapped);
 }
 bool Mutex::AwaitWithTimeout(const Condition& c, Duration d) {
   Seen seen{this, &c};
