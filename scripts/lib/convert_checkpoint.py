@@ -233,7 +233,8 @@ def convert(path, config, merges):
 
 def save(folder, name, table):
     temporary = folder / (name + ".tmp")
-    save_file({key: np.ascontiguousarray(values) for key, values in sorted(table.items())}, temporary)
+    # ascontiguousarray makes a vector of a scalar.
+    save_file({key: np.ascontiguousarray(values).reshape(values.shape) for key, values in sorted(table.items())}, temporary)
     temporary.chmod(0o644)
     temporary.replace(folder / name)
     say(f"{folder / name}: {len(table)} tensors, {sum(v.size for v in table.values()):,} numbers")
