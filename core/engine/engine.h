@@ -80,6 +80,7 @@ struct DetectResult {
   int64_t revision = 0;
   StageTimes times;
   int batch_size = 0;
+  int grid_size = 0;  // side of the patch grid
   int image_width = 0;
   int image_height = 0;
 };

@@ -1,0 +1,52 @@
+#pragma once
+
+// The memory bank: patch tokens of a product's reference images, as an immutable value (design
+// promise 3).
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+
+#include <ATen/core/Tensor.h>
+
+#include "absl/status/statusor.h"
+
+namespace hfwa::bank {
+
+// Tokens of K references, side by side: one matrix a level, so that matching is one product a
+// level. Immutable; share it by std::shared_ptr<const Bank>.
+class Bank {
+ public:
+  // Asks `tokens_of(k)` for the tokens of reference k, [n, L, E] fp32, L2-normalised, one after the
+  // other, so that only the bank itself is in memory. At least one reference. INVALID_ARGUMENT if
+  // shapes differ, RESOURCE_EXHAUSTED if memory does not suffice; errors of `tokens_of` pass
+  // through.
+  static absl::StatusOr<std::shared_ptr<const Bank>> Create(
+      int references, const std::function<absl::StatusOr<at::Tensor>(int)>& tokens_of);
+
+  // [n, K * L, E]; reference k owns rows k * L to (k + 1) * L - 1 of each level.
+  const at::Tensor& tokens() const { return tokens_; }
+  int references() const { return references_; }
+  int64_t bytes() const { return tokens_.numel() * static_cast<int64_t>(sizeof(float)); }
+
+  // Tokens of reference k, a view: [n, L, E].
+  at::Tensor ReferenceTokens(int k) const;
+
+  // 1 - largest cosine of each token to any row of references first to first + count - 1. `tokens`
+  // [n, L, E]; result [n, g, g].
+  at::Tensor MatchRange(const at::Tensor& tokens, int first, int count) const;
+
+  // The same over the whole bank, in blocks, so that the memory for similarities is bounded.
+  at::Tensor Match(const at::Tensor& tokens) const;
+
+  // References in a block: what one step of matching may take.
+  static constexpr int kBlock = 16;
+
+ private:
+  Bank(at::Tensor tokens, int references) : tokens_(std::move(tokens)), references_(references) {}
+
+  at::Tensor tokens_;
+  int references_;
+};
+
+}  // namespace hfwa::bank

@@ -1,0 +1,50 @@
+#pragma once
+
+#include <atomic>
+#include <memory>
+
+#include "core/base/clock.h"
+#include "core/engine/engine.h"
+#include "core/engine/product_banks.h"
+#include "core/image/render.h"
+
+namespace hfwa::engine {
+
+// Everything one Detect call carries through the stages. Its callback runs exactly once, at the
+// latest when the job is destroyed.
+class DetectJob {
+ public:
+  // `on_end` runs after the callback: it gives the admission back.
+  DetectJob(DetectCall detect_call, const Clock* clock, Observer* observer,
+            std::function<void()> on_end);
+  ~DetectJob();
+  DetectJob(const DetectJob&) = delete;
+  DetectJob& operator=(const DetectJob&) = delete;
+
+  void End(absl::StatusOr<DetectResult> outcome);
+  // CANCELLED or DEADLINE_EXCEEDED if there is no use in going on.
+  absl::Status CheckAlive() const;
+  // Notes the time of a stage, for the reply and the metrics.
+  void Took(Stage stage, absl::Duration duration);
+
+  DetectCall call;
+  DetectResult result;
+  std::shared_ptr<const ProductBank> product_bank;
+  std::optional<double> manual_threshold;
+  // Between device and rendering:
+  image::FloatMap map;
+  std::vector<image::FloatMap> level_maps;
+
+ private:
+  const Clock* const clock_;
+  Observer* const observer_;
+  const absl::Duration start_;
+  std::function<void()> on_end_;
+  std::atomic<bool> ended_ = false;
+};
+
+// Score, threshold, verdict, maps and regions into job.result; everything after the device.
+// INTERNAL if a picture can't be encoded or a value is not finite.
+absl::Status Judge(DetectJob& job, const Clock& clock);
+
+}  // namespace hfwa::engine

@@ -1,0 +1,82 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
+#include "core/base/clock.h"
+#include "core/batching/batcher.h"
+#include "core/engine/observer.h"
+#include "core/model/hfwa.h"
+
+namespace hfwa::engine {
+
+// What the model says of one image. fp32, on the model's device.
+struct Encoded {
+  double text_probability = 0;  // of "anomalous"; unused without language side
+  at::Tensor language_diff;     // [n, g, g]; undefined without language side
+  at::Tensor tokens;            // [n, L, E], L2-normalised
+  absl::Duration queue_time;
+  absl::Duration encode_time;  // of the whole batch
+  int batch_size = 1;
+};
+
+// The model behind its batcher: whoever wants the device goes through here. Thread-safe.
+class Encoder {
+ public:
+  using Done = std::function<void(absl::StatusOr<Encoded>)>;
+
+  struct Request {
+    at::Tensor image;  // [3, S, S] fp32
+    int class_index = 0;
+    batching::Lane lane = batching::Lane::kLive;
+    absl::Duration deadline = absl::InfiniteDuration();
+    std::function<bool()> cancelled = [] { return false; };
+  };
+
+  Encoder(std::unique_ptr<model::Hfwa> model, const batching::PlannerOptions& options,
+          absl::Duration hang_limit, const Clock* clock, Observer* observer);
+  ~Encoder();
+
+  // Runs the model once for the smallest and for a larger batch, so that the first caller does not
+  // pay for it and the cost model knows the device.
+  absl::Status WarmUp();
+
+  // `done` is called exactly once: on the device thread, where more work on the device may be done,
+  // or, when refused, on the caller's or the reaper's.
+  void Encode(Request request, Done done);
+
+  // The same, waiting.
+  absl::StatusOr<Encoded> EncodeNow(Request request);
+
+  // Runs `task` on the device thread between batches and waits for it. Keep each one short.
+  absl::Status RunTask(batching::Lane lane, std::function<absl::Status()> task);
+
+  const model::Hfwa& model() const { return *model_; }
+  absl::Duration EstimatedWait() const { return batcher_->EstimatedWait(); }
+  // Not OK once the device failed for good, or hangs.
+  absl::Status healthy() const;
+
+ private:
+  struct Work;
+  struct Task;
+
+  void Run(std::vector<std::unique_ptr<batching::Item>> items, batching::Reason reason);
+
+  const std::unique_ptr<model::Hfwa> model_;
+  const absl::Duration hang_limit_;
+  const Clock* const clock_;
+  Observer* const observer_;
+  mutable absl::Mutex mu_;
+  absl::Status failure_ ABSL_GUARDED_BY(mu_);  // sticky
+  std::unique_ptr<batching::Batcher> batcher_;
+};
+
+}  // namespace hfwa::engine

@@ -1,0 +1,344 @@
+#include "core/engine/local_engine.h"
+
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+#include <atomic>
+#include <optional>
+#include <thread>
+#include <utility>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
+#include "core/base/status_macros.h"
+#include "core/base/thread_pool.h"
+#include "core/engine/detect_job.h"
+#include "core/engine/encoder.h"
+#include "core/engine/image_input.h"
+#include "core/engine/maps.h"
+#include "core/engine/product_banks.h"
+#include "core/engine/registration.h"
+#include "core/store/feature_cache.h"
+
+namespace hfwa::engine {
+namespace {
+
+constexpr int kThumbnailSide = 256;
+constexpr int kThumbnailQuality = 85;
+
+class LocalEngine final : public Engine {
+ public:
+  LocalEngine(const LocalEngineOptions& options, std::unique_ptr<store::Store> store,
+              std::unique_ptr<model::Hfwa> model, const Clock* clock, Observer* observer)
+      : options_(options),
+        clock_(clock),
+        observer_(observer),
+        store_(std::move(store)),
+        features_(absl::StrCat(options.data_directory, "/cache"), model->fingerprint()),
+        encoder_(std::move(model),
+                 {.batch_max = options.batch_max,
+                  // Registrations wait here too, so admission of detect calls is the tighter bound.
+                  .items_max = 2 * options.queue_images,
+                  .bytes_max = 2 * options.queue_bytes},
+                 options.hang_limit, clock, observer),
+        banks_(store_.get(), &features_, &encoder_, options.decode, options.bank_cache_bytes),
+        pool_("hfwa-decode", DecodeThreads(options),
+              static_cast<size_t>(2 * options.queue_images) + 64) {
+    const model::Hfwa& hosted = encoder_.model();
+    info_ = {.name = hosted.config().name,
+             .digest = hosted.digest(),
+             .config_json = hosted.config_json(),
+             .device = hosted.options().device,
+             .precision = std::string(model::PrecisionName(hosted.options().precision)),
+             .has_language = hosted.config().has_language(),
+             .image_size = hosted.config().vision.image_size,
+             .grid_size = hosted.config().vision.grid(),
+             .class_names = hosted.config().has_language() ? hosted.config().prompt.class_names
+                                                           : std::vector<std::string>{}};
+  }
+
+  absl::Status WarmUp() { return encoder_.WarmUp(); }
+
+  void Detect(DetectCall call) override;
+  absl::StatusOr<std::unique_ptr<Registration>> Register(const std::string& product_id) override;
+  absl::StatusOr<std::optional<std::string>> FindReply(const store::Retry& retry) override {
+    return store_->FindReply(retry);
+  }
+  absl::StatusOr<store::Product> DeleteReference(const std::string& product_id,
+                                                 const std::string& reference_id,
+                                                 const store::Retry& retry) override;
+  absl::Status DeleteProduct(const std::string& product_id, const std::string& etag,
+                             const store::Retry& retry) override;
+  absl::StatusOr<Calibration> GetCalibration(const store::Product& product) override;
+  absl::StatusOr<std::string> ReferenceThumbnail(const store::Reference& reference) override;
+
+  store::Store& store() override { return *store_; }
+  const ModelInfo& model() const override { return info_; }
+  absl::Status healthy() const override;
+  void Drain(absl::Duration timeout) override;
+
+ private:
+  static int DecodeThreads(const LocalEngineOptions& options) {
+    if (options.decode_threads > 0) return options.decode_threads;
+    return std::max(2, static_cast<int>(std::thread::hardware_concurrency()));
+  }
+
+  absl::Status Admit(int64_t bytes);
+  // The stages of a call, each ending the job or handing it on.
+  void Prepare(const std::shared_ptr<DetectJob>& job);
+  absl::Status PrepareOrFail(const std::shared_ptr<DetectJob>& job);
+  void AfterForward(const std::shared_ptr<DetectJob>& job, absl::StatusOr<Encoded> encoded);
+  absl::Status MatchAndMap(DetectJob& job, const Encoded& encoded);
+  absl::Status Draining() const;
+
+  const LocalEngineOptions options_;
+  const Clock* const clock_;
+  Observer* const observer_;
+  ModelInfo info_;
+
+  // Destroyed in reverse: the pool ends its work while encoder, banks and store still live.
+  const std::unique_ptr<store::Store> store_;
+  store::FeatureCache features_;
+  Encoder encoder_;
+  ProductBanks banks_;
+
+  mutable absl::Mutex mu_;
+  bool draining_ ABSL_GUARDED_BY(mu_) = false;
+  int admitted_ ABSL_GUARDED_BY(mu_) = 0;
+  int64_t admitted_bytes_ ABSL_GUARDED_BY(mu_) = 0;
+
+  ThreadPool pool_;
+};
+
+absl::Status LocalEngine::Draining() const {
+  absl::MutexLock lock(&mu_);
+  if (!draining_) return absl::OkStatus();
+  return Annotate(absl::UnavailableError("the server is draining"), "DRAINING", {},
+                  absl::Seconds(1));
+}
+
+absl::Status LocalEngine::Admit(int64_t bytes) {
+  HFWA_RETURN_IF_ERROR(Draining());
+  {
+    absl::MutexLock lock(&mu_);
+    if (admitted_ < options_.queue_images && bytes <= options_.queue_bytes - admitted_bytes_) {
+      ++admitted_;
+      admitted_bytes_ += bytes;
+      return absl::OkStatus();
+    }
+  }
+  observer_->OnRefusal("QUEUE_FULL");
+  const absl::Duration wait = std::max(absl::Milliseconds(50), encoder_.EstimatedWait());
+  return Annotate(absl::ResourceExhaustedError("too many images are in work"), "QUEUE_FULL", {},
+                  wait);
+}
+
+void LocalEngine::Detect(DetectCall call) {
+  const int64_t bytes = static_cast<int64_t>(
+      call.image.raw.has_value() ? call.image.raw->data.size() : call.image.encoded.size());
+  if (absl::Status status = Admit(bytes); !status.ok()) {
+    call.done(std::move(status));
+    return;
+  }
+  auto job = std::make_shared<DetectJob>(std::move(call), clock_, observer_, [this, bytes] {
+    absl::MutexLock lock(&mu_);
+    --admitted_;
+    admitted_bytes_ -= bytes;
+  });
+  if (absl::Status status = pool_.Submit([this, job] { Prepare(job); }); !status.ok()) {
+    job->End(Annotate(std::move(status), "QUEUE_FULL", {}, absl::Milliseconds(50)));
+  }
+}
+
+void LocalEngine::Prepare(const std::shared_ptr<DetectJob>& job) {
+  absl::Status status;
+  try {
+    status = PrepareOrFail(job);
+  } catch (const std::bad_alloc&) {
+    status = Annotate(absl::ResourceExhaustedError("no memory for the image"), "MEMORY_FULL");
+  } catch (const std::exception& e) {
+    status = absl::InternalError(e.what());
+  }
+  if (!status.ok()) job->End(std::move(status));
+}
+
+absl::Status LocalEngine::PrepareOrFail(const std::shared_ptr<DetectJob>& job) {
+  HFWA_RETURN_IF_ERROR(job->CheckAlive());
+  HFWA_ASSIGN_OR_RETURN(const store::Product product, store_->GetProduct(job->call.product_id));
+  HFWA_ASSIGN_OR_RETURN(PreparedImage image, PrepareImage(job->call.image, options_.decode,
+                                                          encoder_.model().config(), *clock_));
+  job->Took(Stage::kDecode, image.decode_time);
+  job->Took(Stage::kPreprocess, image.preprocess_time);
+  // From here to the end this one version of the bank is used.
+  HFWA_ASSIGN_OR_RETURN(job->product_bank, banks_.Get(product));
+  const bool has_bank = job->product_bank->bank != nullptr;
+  if (!has_bank && !info_.has_language) {
+    return Annotate(absl::FailedPreconditionError("the product has no reference image, and this "
+                                                  "model has no language side to judge without"),
+                    "NO_REFERENCES");
+  }
+  job->manual_threshold = product.threshold;
+  job->result.revision = job->product_bank->revision;
+  job->result.method = !has_bank            ? Method::kZeroShot
+                       : info_.has_language ? Method::kFewShot
+                                            : Method::kFewShotVisualOnly;
+  job->result.image_width = image.width;
+  job->result.image_height = image.height;
+  job->result.grid_size = info_.grid_size;
+  HFWA_RETURN_IF_ERROR(job->CheckAlive());
+
+  Encoder::Request request;
+  request.image = std::move(image.tensor);
+  request.class_index = job->product_bank->class_index;
+  request.deadline = job->call.deadline;
+  request.cancelled = job->call.cancelled;
+  encoder_.Encode(std::move(request), [this, job](absl::StatusOr<Encoded> encoded) {
+    AfterForward(job, std::move(encoded));
+  });
+  return absl::OkStatus();
+}
+
+void LocalEngine::AfterForward(const std::shared_ptr<DetectJob>& job,
+                               absl::StatusOr<Encoded> encoded) {
+  absl::Status status = encoded.status();
+  if (status.ok()) {
+    try {
+      status = MatchAndMap(*job, *encoded);
+    } catch (const c10::Error& e) {
+      status = absl::InternalError(e.what_without_backtrace());
+    } catch (const std::exception& e) {
+      status = absl::InternalError(e.what());
+    }
+  } else if (absl::IsResourceExhausted(status)) {
+    observer_->OnRefusal("QUEUE_FULL");
+    status = Annotate(std::move(status), "QUEUE_FULL", {},
+                      std::max(absl::Milliseconds(50), encoder_.EstimatedWait()));
+  } else if (absl::IsDeadlineExceeded(status)) {
+    observer_->OnRefusal("DEADLINE");
+  }
+  if (!status.ok()) {
+    job->End(std::move(status));
+    return;
+  }
+  const auto finish = [this, job] {
+    absl::Status judged;
+    try {
+      judged = Judge(*job, *clock_);
+    } catch (const std::exception& e) {
+      judged = absl::InternalError(e.what());
+    }
+    if (judged.ok()) {
+      job->End(std::move(job->result));
+    } else {
+      job->End(std::move(judged));
+    }
+  };
+  // The device thread goes on with the next batch while pictures are rendered.
+  if (!pool_.Submit(finish).ok()) finish();
+}
+
+absl::Status LocalEngine::MatchAndMap(DetectJob& job, const Encoded& encoded) {
+  job.Took(Stage::kQueue, encoded.queue_time);
+  job.Took(Stage::kEncode, encoded.encode_time);
+  job.result.batch_size = encoded.batch_size;
+  if (encoded.language_diff.defined()) job.result.text_probability = encoded.text_probability;
+  const model::ModelConfig& config = encoder_.model().config();
+
+  const absl::Duration start = clock_->SteadyNow();
+  at::Tensor few;
+  if (job.product_bank->bank != nullptr) few = job.product_bank->bank->Match(encoded.tokens);
+  const absl::Duration matched = clock_->SteadyNow();
+  if (few.defined()) job.Took(Stage::kMatch, matched - start);
+
+  const at::Tensor map = CombinedMap(config, encoded.language_diff, few);
+  job.result.map_max = map.max().item<float>();
+  job.map = ToFloatMap(map);
+  if (job.call.outputs.level_maps) {
+    const at::Tensor levels = LevelMaps(config, encoded.language_diff, few);
+    for (int64_t i = 0; i < levels.size(0); ++i) job.level_maps.push_back(ToFloatMap(levels[i]));
+  }
+  job.result.times.stage[static_cast<int>(Stage::kScore)] = clock_->SteadyNow() - matched;
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::unique_ptr<Registration>> LocalEngine::Register(const std::string& product_id) {
+  HFWA_RETURN_IF_ERROR(Draining());
+  HFWA_ASSIGN_OR_RETURN(store::Product product, store_->GetProduct(product_id));
+  const LocalRegistration::Parts parts{.store = store_.get(),
+                                       .banks = &banks_,
+                                       .model = &encoder_.model(),
+                                       .decode = options_.decode,
+                                       .references_max = options_.references_max};
+  return std::make_unique<LocalRegistration>(parts, std::move(product));
+}
+
+absl::StatusOr<store::Product> LocalEngine::DeleteReference(const std::string& product_id,
+                                                            const std::string& reference_id,
+                                                            const store::Retry& retry) {
+  HFWA_RETURN_IF_ERROR(Draining());
+  HFWA_ASSIGN_OR_RETURN(store::Product product,
+                        store_->DeleteReference(product_id, reference_id, retry));
+  HFWA_RETURN_IF_ERROR(banks_.Refresh(product));
+  return product;
+}
+
+absl::Status LocalEngine::DeleteProduct(const std::string& product_id, const std::string& etag,
+                                        const store::Retry& retry) {
+  HFWA_RETURN_IF_ERROR(Draining());
+  HFWA_RETURN_IF_ERROR(store_->DeleteProduct(product_id, etag, retry));
+  banks_.Drop(product_id);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Calibration> LocalEngine::GetCalibration(const store::Product& product) {
+  if (product.threshold.has_value()) {
+    return Calibration{.state = CalibrationState::kManual, .threshold = product.threshold};
+  }
+  HFWA_ASSIGN_OR_RETURN(const scoring::ScoreModel score_model, banks_.GetScoreModel(product));
+  return Calibration{.state = score_model.threshold() ? CalibrationState::kProvisional
+                                                      : CalibrationState::kUncalibrated,
+                     .threshold = score_model.threshold()};
+}
+
+absl::StatusOr<std::string> LocalEngine::ReferenceThumbnail(const store::Reference& reference) {
+  HFWA_ASSIGN_OR_RETURN(const std::string bytes, store_->ReadObject(reference.sha256));
+  HFWA_ASSIGN_OR_RETURN(const image::Image picture, image::Decode(bytes, options_.decode));
+  return image::EncodeJpeg(image::Thumbnail(picture, kThumbnailSide), kThumbnailQuality);
+}
+
+absl::Status LocalEngine::healthy() const {
+  HFWA_RETURN_IF_ERROR(Draining());
+  HFWA_RETURN_IF_ERROR(encoder_.healthy());
+  return store_->healthy();
+}
+
+void LocalEngine::Drain(absl::Duration timeout) {
+  absl::MutexLock lock(&mu_);
+  draining_ = true;
+  const auto empty = [this]() ABSL_SHARED_LOCKS_REQUIRED(mu_) { return admitted_ == 0; };
+  mu_.AwaitWithTimeout(absl::Condition(&empty), timeout);
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Engine>> CreateLocalEngine(const LocalEngineOptions& options,
+                                                          std::unique_ptr<store::Store> store,
+                                                          const Clock* clock, Observer* observer) {
+  const int threads = options.compute_threads > 0
+                          ? options.compute_threads
+                          : static_cast<int>(std::thread::hardware_concurrency());
+  at::set_num_threads(std::max(1, threads));
+  HFWA_ASSIGN_OR_RETURN(const model::Precision precision, model::ParsePrecision(options.precision));
+  HFWA_ASSIGN_OR_RETURN(model::ModelFiles files,
+                        model::ReadModelDirectory(options.model_directory));
+  HFWA_ASSIGN_OR_RETURN(
+      auto model,
+      model::Hfwa::Create(std::move(files), {.device = options.device, .precision = precision}));
+  auto engine =
+      std::make_unique<LocalEngine>(options, std::move(store), std::move(model), clock, observer);
+  HFWA_RETURN_IF_ERROR(engine->WarmUp());
+  return engine;
+}
+
+}  // namespace hfwa::engine

@@ -1,0 +1,110 @@
+#pragma once
+
+#include <cstdint>
+#include <list>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
+#include "core/bank/bank.h"
+#include "core/engine/encoder.h"
+#include "core/image/decode.h"
+#include "core/scoring/score_model.h"
+#include "core/store/feature_cache.h"
+#include "core/store/store.h"
+
+namespace hfwa::engine {
+
+// What judges a product's parts: an immutable snapshot of one revision.
+struct ProductBank {
+  std::string product_uid;
+  int64_t revision = 0;
+  int class_index = 0;
+  std::shared_ptr<const bank::Bank> bank;  // null where the product has no reference
+  scoring::ScoreModel score_model = scoring::ScoreModel::ZeroShot(1);
+};
+
+// Snapshots of products in memory, built from the store's images and the feature cache, within a
+// budget of bytes. Thread-safe; calls block while something is built, so none comes from the device
+// thread.
+class ProductBanks {
+ public:
+  ProductBanks(store::Store* store, store::FeatureCache* features, Encoder* encoder,
+               const image::DecodeOptions& decode, int64_t bytes_max);
+
+  // The snapshot of the product's current revision. While a newer one is being built by Refresh,
+  // the one before it: registering never holds up detecting.
+  absl::StatusOr<std::shared_ptr<const ProductBank>> Get(const store::Product& product);
+
+  // Builds the snapshot of the product's current revision and puts it in place of the former one.
+  absl::Status Refresh(const store::Product& product);
+
+  void Drop(const std::string& product_id);
+
+  // Score model alone: without the bank's memory where an earlier build left it in the feature
+  // cache.
+  absl::StatusOr<scoring::ScoreModel> GetScoreModel(const store::Product& product);
+
+  // Encodes an image and keeps its features in the cache. Blocks.
+  absl::Status EncodeReference(const std::string& image_sha256, at::Tensor image, int class_index);
+
+ private:
+  using Snapshot = std::shared_ptr<const ProductBank>;
+  struct Entry {
+    Snapshot snapshot;
+    int64_t bytes = 0;
+    std::list<std::string>::iterator recency;
+  };
+
+  bool Fits(const ProductBank& bank, const store::Product& product) const;
+  Snapshot Find(const store::Product& product, bool any_revision)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void Insert(const std::string& product_id, Snapshot snapshot) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+
+  absl::StatusOr<Snapshot> Build(const store::Product& product);
+  // Tokens, language difference and text probability of one reference.
+  struct Features {
+    at::Tensor tokens;
+    at::Tensor language_diff;
+    double text_probability = 0;
+  };
+  absl::StatusOr<Features> LoadFeatures(const std::string& image_sha256, int class_index);
+  Features Unpack(const std::vector<float>& values) const;
+  absl::StatusOr<at::Tensor> StoredImage(const std::string& image_sha256);
+
+  absl::StatusOr<scoring::ScoreModel> LoadScoreModel(const store::Product& product,
+                                                     int class_index);
+  absl::StatusOr<scoring::ScoreModel> Calibrate(const bank::Bank& bank,
+                                                const store::Revision& revision, int class_index);
+  absl::StatusOr<std::vector<scoring::ReferenceRaw>> LeaveOneOut(const bank::Bank& bank,
+                                                                 const store::Revision& revision,
+                                                                 int class_index);
+  absl::StatusOr<std::vector<scoring::ReferenceRaw>> JudgeViews(const bank::Bank& bank,
+                                                                const store::Reference& reference,
+                                                                int class_index);
+  scoring::ReferenceRaw Raw(const Features& features, const at::Tensor& few) const;
+
+  static constexpr char kScoreModelHeader[] = "score model 1";
+  static std::string ScoreModelKey(const store::Product& product, int class_index);
+  std::string FeatureHeader(int class_index) const;
+  size_t FeatureCount() const;
+
+  store::Store* const store_;
+  store::FeatureCache* const features_;
+  Encoder* const encoder_;
+  const image::DecodeOptions decode_;
+  const int64_t bytes_max_;
+
+  absl::Mutex mu_;
+  std::map<std::string, Entry> entries_ ABSL_GUARDED_BY(mu_);
+  std::list<std::string> recency_ ABSL_GUARDED_BY(mu_);  // product ids, least recently used first
+  int64_t bytes_ ABSL_GUARDED_BY(mu_) = 0;
+  std::set<std::string> building_
+      ABSL_GUARDED_BY(mu_);  // product ids; one build of a product at a time
+};
+
+}  // namespace hfwa::engine

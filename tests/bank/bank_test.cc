@@ -1,0 +1,82 @@
+#include "core/bank/bank.h"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+namespace hfwa::bank {
+namespace {
+
+constexpr int kLevels = 2, kGrid = 3, kEmbed = 5;
+
+at::Tensor RandomTokens(uint64_t seed) {
+  at::Generator generator = at::detail::createCPUGenerator(seed);
+  const at::Tensor tokens = at::randn({kLevels, kGrid * kGrid, kEmbed}, generator);
+  return tokens / tokens.norm(2, -1, true);
+}
+
+std::shared_ptr<const Bank> MakeBank(int references) {
+  return *Bank::Create(references,
+                       [](int k) { return RandomTokens(100 + static_cast<uint64_t>(k)); });
+}
+
+// One image, one row, one number at a time.
+at::Tensor NaiveMatch(const at::Tensor& tokens, int references, int left_out) {
+  at::Tensor few = at::empty({kLevels, kGrid, kGrid});
+  for (int level = 0; level < kLevels; ++level) {
+    for (int l = 0; l < kGrid * kGrid; ++l) {
+      double best = -2;
+      for (int k = 0; k < references; ++k) {
+        if (k == left_out) continue;
+        const at::Tensor reference = RandomTokens(100 + static_cast<uint64_t>(k));
+        for (int row = 0; row < kGrid * kGrid; ++row) {
+          best = std::max(
+              best, at::dot(tokens[level][l].to(at::kDouble), reference[level][row].to(at::kDouble))
+                        .item<double>());
+        }
+      }
+      few[level][l / kGrid][l % kGrid] = 1 - best;
+    }
+  }
+  return few;
+}
+
+TEST(BankTest, matches_like_a_naive_loop_over_blocks_of_any_number) {
+  const at::Tensor tokens = RandomTokens(1);
+  for (const int references : {1, 2, 16, 17, 35}) {
+    const auto bank = MakeBank(references);
+    EXPECT_EQ(bank->references(), references);
+    const at::Tensor difference =
+        (bank->Match(tokens) - NaiveMatch(tokens, references, -1)).abs().max();
+    EXPECT_LT(difference.item<float>(), 1e-6F) << references;
+  }
+}
+
+TEST(BankTest, a_range_leaves_the_others_out) {
+  const at::Tensor tokens = RandomTokens(1);
+  const auto bank = MakeBank(4);
+  const at::Tensor without_1 =
+      at::minimum(bank->MatchRange(tokens, 0, 1), bank->MatchRange(tokens, 2, 2));
+  EXPECT_LT((without_1 - NaiveMatch(tokens, 4, 1)).abs().max().item<float>(), 1e-6F);
+}
+
+TEST(BankTest, a_reference_matches_itself) {
+  const auto bank = MakeBank(3);
+  EXPECT_LT(bank->Match(bank->ReferenceTokens(1)).abs().max().item<float>(), 1e-6F);
+}
+
+TEST(BankTest, refuses_no_reference_other_shapes_and_passes_errors_on) {
+  EXPECT_TRUE(
+      absl::IsInvalidArgument(Bank::Create(0, [](int) { return RandomTokens(1); }).status()));
+  EXPECT_TRUE(
+      absl::IsInvalidArgument(Bank::Create(2, [](int k) {
+                                return k == 0 ? RandomTokens(1) : at::zeros({kLevels, 4, kEmbed});
+                              }).status()));
+  EXPECT_TRUE(absl::IsDataLoss(Bank::Create(1, [](int) {
+                                 return absl::StatusOr<at::Tensor>(absl::DataLossError("x"));
+                               }).status()));
+}
+
+}  // namespace
+}  // namespace hfwa::bank
