@@ -1,0 +1,403 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <stdlib.h>
+
+#include <atomic>
+#include <filesystem>
+#include <fstream>
+#include <optional>
+#include <random>
+#include <sstream>
+#include <thread>
+
+#include "absl/synchronization/notification.h"
+#include "core/engine/local_engine.h"
+#include "core/image/render.h"
+#include "core/store/sqlite_store.h"
+#include "lab/seeded_model.h"
+
+namespace hfwa::engine {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string ReadFile(const fs::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  std::stringstream text;
+  text << in.rdbuf();
+  return text.str();
+}
+
+class CountingObserver final : public Observer {
+ public:
+  void OnStage(Stage, absl::Duration) override { ++stages; }
+  void OnBatch(int size, std::string_view) override { images += size; }
+  void OnQueue(int, int64_t, int) override {}
+  void OnRefusal(std::string_view) override { ++refusals; }
+
+  std::atomic<int> stages = 0;
+  std::atomic<int> images = 0;  // that were encoded
+  std::atomic<int> refusals = 0;
+};
+
+// A striped part; `defect` paints a blot. Each seed is another part.
+std::string Picture(uint32_t seed, bool defect = false) {
+  std::mt19937 random(seed);
+  image::Image picture{64, 48, std::vector<uint8_t>(64 * 48 * 3)};
+  for (size_t i = 0; i < picture.rgb.size(); ++i) {
+    const size_t x = i / 3 % 64;
+    picture.rgb[i] = static_cast<uint8_t>((x % 8 < 4 ? 90 : 150) + random() % 12);
+    if (defect && x > 20 && x < 40 && i / 3 / 64 > 10 && i / 3 / 64 < 30)
+      picture.rgb[i] = static_cast<uint8_t>(random());
+  }
+  return *image::EncodePng(picture);
+}
+
+class EngineTest : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    model_directory_ = new std::string(MakeDirectory());
+    const fs::path data = fs::path(HFWA_SOURCE_DIR) / "tests/data";
+    ASSERT_TRUE(lab::WriteSeededModel(ReadFile(data / "seeded_model.json"), 11,
+                                      ReadFile(data / "merges.txt"), *model_directory_)
+                    .ok());
+  }
+  static void TearDownTestSuite() {
+    fs::remove_all(*model_directory_);
+    delete model_directory_;
+  }
+
+  void SetUp() override {
+    data_directory_ = MakeDirectory();
+    Open();
+  }
+  void TearDown() override {
+    engine_.reset();
+    fs::remove_all(data_directory_);
+  }
+
+  static std::string MakeDirectory() {
+    std::string name = (fs::temp_directory_path() / "hfwa-engine-XXXXXX").string();
+    return mkdtemp(name.data());
+  }
+
+  void Open() {
+    engine_.reset();
+    auto store = store::OpenSqliteStore({.directory = data_directory_});
+    ASSERT_TRUE(store.ok()) << store.status();
+    options_.model_directory = *model_directory_;
+    options_.data_directory = data_directory_;
+    options_.compute_threads = 1;
+    auto engine = CreateLocalEngine(options_, *std::move(store), &Clock::Real(), &observer_);
+    ASSERT_TRUE(engine.ok()) << engine.status();
+    engine_ = *std::move(engine);
+  }
+
+  void CreateProduct(const std::string& id) {
+    store::Product product;
+    product.id = id;
+    ASSERT_TRUE(engine_->store().CreateProduct(product, {}).ok());
+  }
+
+  absl::StatusOr<Registration::Outcome> Add(const std::string& product,
+                                            const std::vector<std::string>& pictures) {
+    auto registration = engine_->Register(product);
+    if (!registration.ok()) return registration.status();
+    for (const std::string& picture : pictures)
+      (void)(*registration)->Add({.encoded = picture, .raw = {}}, "x.png");
+    return (*registration)->Finish({}, [](const Registration::Outcome&) { return std::string(); });
+  }
+
+  absl::StatusOr<DetectResult> Detect(const std::string& product, const std::string& picture,
+                                      const DetectOutputs& outputs = {},
+                                      absl::Duration deadline = absl::InfiniteDuration()) {
+    absl::Notification ended;
+    absl::StatusOr<DetectResult> outcome;
+    DetectCall call;
+    call.product_id = product;
+    call.image.encoded = picture;
+    call.outputs = outputs;
+    call.deadline = deadline;
+    call.done = [&](absl::StatusOr<DetectResult> result) {
+      outcome = std::move(result);
+      ended.Notify();
+    };
+    engine_->Detect(std::move(call));
+    ended.WaitForNotification();
+    return outcome;
+  }
+
+  static std::string Payload(const absl::Status& status, const char* type) {
+    const auto payload = status.GetPayload(type);
+    return payload ? std::string(*payload) : "";
+  }
+
+  static std::string* model_directory_;
+  std::string data_directory_;
+  LocalEngineOptions options_;
+  CountingObserver observer_;
+  std::unique_ptr<Engine> engine_;
+};
+std::string* EngineTest::model_directory_ = nullptr;
+
+TEST_F(EngineTest, judges_zero_shot_where_there_is_no_reference) {
+  CreateProduct("bolt");
+  const auto result = Detect("bolt", Picture(1));
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(result->method, Method::kZeroShot);
+  EXPECT_EQ(result->verdict, Verdict::kUnspecified);
+  EXPECT_EQ(result->calibration, CalibrationState::kUncalibrated);
+  EXPECT_FALSE(result->threshold.has_value());
+  EXPECT_DOUBLE_EQ(result->score, *result->text_probability);
+  EXPECT_EQ(result->revision, 0);
+}
+
+TEST_F(EngineTest, registers_and_judges) {
+  CreateProduct("bolt");
+  const auto outcome = Add("bolt", {Picture(1), Picture(2), Picture(3), Picture(4)});
+  ASSERT_TRUE(outcome.ok()) << outcome.status();
+  EXPECT_EQ(outcome->product.revision, 1);
+  EXPECT_EQ(outcome->product.reference_count, 4);
+
+  const auto reference = Detect("bolt", Picture(2));
+  ASSERT_TRUE(reference.ok()) << reference.status();
+  EXPECT_EQ(reference->method, Method::kFewShot);
+  EXPECT_EQ(reference->calibration, CalibrationState::kProvisional);
+  EXPECT_EQ(reference->verdict, Verdict::kGood);
+  EXPECT_EQ(reference->revision, 1);
+  EXPECT_EQ(reference->image_width, 64);
+  EXPECT_EQ(reference->image_height, 48);
+  const auto defect = Detect("bolt", Picture(9, /*defect=*/true));
+  ASSERT_TRUE(defect.ok()) << defect.status();
+  EXPECT_GT(defect->score, reference->score);
+  EXPECT_GT(defect->map_max, reference->map_max);
+}
+
+TEST_F(EngineTest, one_reference_is_judged_by_views_of_itself) {
+  CreateProduct("bolt");
+  ASSERT_TRUE(Add("bolt", {Picture(1)}).ok());
+  const auto result = Detect("bolt", Picture(1));
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(result->calibration, CalibrationState::kProvisional);
+  EXPECT_EQ(result->verdict, Verdict::kGood);
+}
+
+TEST_F(EngineTest, a_threshold_of_the_operator_decides) {
+  CreateProduct("bolt");
+  ASSERT_TRUE(Add("bolt", {Picture(1), Picture(2)}).ok());
+  ASSERT_TRUE(engine_->store()
+                  .UpdateProduct("bolt", {.threshold = std::optional<double>(0.0)}, "", {})
+                  .ok());
+  const auto result = Detect("bolt", Picture(1));
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(result->calibration, CalibrationState::kManual);
+  EXPECT_EQ(result->verdict, Verdict::kAnomalous);
+  const auto calibration = engine_->GetCalibration(*engine_->store().GetProduct("bolt"));
+  ASSERT_TRUE(calibration.ok());
+  EXPECT_EQ(calibration->state, CalibrationState::kManual);
+}
+
+TEST_F(EngineTest, a_restart_brings_everything_back_without_encoding) {
+  CreateProduct("bolt");
+  ASSERT_TRUE(Add("bolt", {Picture(1), Picture(2), Picture(3)}).ok());
+  const auto before = Detect("bolt", Picture(7, true));
+  ASSERT_TRUE(before.ok());
+  Open();
+  observer_.images = 0;
+  const auto after = Detect("bolt", Picture(7, true));
+  ASSERT_TRUE(after.ok()) << after.status();
+  EXPECT_EQ(observer_.images, 1) << "only the judged image may enter the model";
+  EXPECT_EQ(after->score, before->score);
+  EXPECT_EQ(after->map_max, before->map_max);
+  EXPECT_EQ(after->threshold, before->threshold);
+}
+
+TEST_F(EngineTest, a_lost_or_damaged_cache_is_rebuilt_with_the_same_score) {
+  CreateProduct("bolt");
+  ASSERT_TRUE(Add("bolt", {Picture(1), Picture(2)}).ok());
+  const auto before = Detect("bolt", Picture(7, true));
+  ASSERT_TRUE(before.ok());
+  engine_.reset();
+  int damaged = 0;
+  for (const auto& entry : fs::recursive_directory_iterator(data_directory_ + "/cache")) {
+    if (!entry.is_regular_file()) continue;
+    if (damaged++ % 2 == 0) {
+      fs::resize_file(entry.path(), entry.file_size() / 2);
+    } else {
+      std::fstream file(entry.path(), std::ios::in | std::ios::out | std::ios::binary);
+      file.seekp(static_cast<std::streamoff>(entry.file_size() / 2));
+      file.put('!');
+    }
+  }
+  EXPECT_GE(damaged, 3);  // two references and the score model
+  Open();
+  const auto after = Detect("bolt", Picture(7, true));
+  ASSERT_TRUE(after.ok()) << after.status();
+  EXPECT_EQ(after->score, before->score);
+}
+
+TEST_F(EngineTest, the_same_image_scores_the_same_to_the_bit_whatever_runs_beside_it) {
+  CreateProduct("bolt");
+  ASSERT_TRUE(Add("bolt", {Picture(1), Picture(2)}).ok());
+  const std::string picture = Picture(5, true);
+  const double alone = Detect("bolt", picture)->score;
+  std::vector<std::thread> callers;
+  std::atomic<int> different = 0;
+  for (uint32_t c = 0; c < 4; ++c) {
+    callers.emplace_back([&, c] {
+      for (uint32_t i = 0; i < 20; ++i) {
+        (void)Detect("bolt", Picture(100 * c + i));
+        const auto result = Detect("bolt", picture);
+        if (!result.ok() || result->score != alone) ++different;
+      }
+    });
+  }
+  for (auto& caller : callers) caller.join();
+  EXPECT_EQ(different, 0);
+}
+
+TEST_F(EngineTest, detection_goes_on_while_references_are_registered) {
+  CreateProduct("bolt");
+  ASSERT_TRUE(Add("bolt", {Picture(1), Picture(2)}).ok());
+  std::atomic<bool> registering = true;
+  std::thread registrar([&] {
+    for (uint32_t i = 0; i < 5; ++i) EXPECT_TRUE(Add("bolt", {Picture(10 + i)}).ok());
+    registering = false;
+  });
+  int64_t last = 1;
+  while (registering) {
+    const auto result = Detect("bolt", Picture(3));
+    ASSERT_TRUE(result.ok()) << result.status();
+    EXPECT_GE(result->revision, last);
+    last = result->revision;
+  }
+  registrar.join();
+  EXPECT_EQ(Detect("bolt", Picture(3))->revision, 6);
+}
+
+TEST_F(EngineTest, deleting_references_goes_back_to_zero_shot) {
+  CreateProduct("bolt");
+  const auto outcome = Add("bolt", {Picture(1)});
+  ASSERT_TRUE(outcome.ok());
+  ASSERT_TRUE(engine_->DeleteReference("bolt", outcome->items[0].reference.id, {}).ok());
+  const auto result = Detect("bolt", Picture(1));
+  ASSERT_TRUE(result.ok());
+  EXPECT_EQ(result->method, Method::kZeroShot);
+  EXPECT_EQ(result->revision, 2);
+  ASSERT_TRUE(engine_->DeleteProduct("bolt", "", {}).ok());
+  EXPECT_TRUE(absl::IsNotFound(Detect("bolt", Picture(1)).status()));
+}
+
+TEST_F(EngineTest, a_refused_image_does_not_undo_the_others) {
+  CreateProduct("bolt");
+  const auto outcome = Add("bolt", {Picture(1), "not an image", Picture(1), Picture(2)});
+  ASSERT_TRUE(outcome.ok()) << outcome.status();
+  ASSERT_EQ(outcome->items.size(), 4u);
+  EXPECT_TRUE(outcome->items[0].status.ok());
+  EXPECT_TRUE(absl::IsInvalidArgument(outcome->items[1].status));
+  EXPECT_EQ(Payload(outcome->items[1].status, kFieldPayload), "image.content");
+  EXPECT_TRUE(outcome->items[2].duplicate);
+  EXPECT_FALSE(outcome->items[3].duplicate);
+  EXPECT_EQ(outcome->product.reference_count, 2);
+}
+
+TEST_F(EngineTest, names_the_field_of_bad_input) {
+  CreateProduct("bolt");
+  EXPECT_EQ(Payload(Detect("bolt", "").status(), kFieldPayload), "image.content");
+  EXPECT_EQ(Payload(Detect("bolt", "GIF89a").status(), kFieldPayload), "image.content");
+  EXPECT_TRUE(absl::IsNotFound(Detect("nut", Picture(1)).status()));
+}
+
+TEST_F(EngineTest, renders_what_was_asked_for) {
+  CreateProduct("bolt");
+  ASSERT_TRUE(Add("bolt", {Picture(1), Picture(2)}).ok());
+  const int side = engine_->model().image_size;
+  const auto result =
+      Detect("bolt", Picture(9, true),
+             {.map = true, .level_maps = true, .regions = true, .format = MapFormat::kFloat32});
+  ASSERT_TRUE(result.ok()) << result.status();
+  ASSERT_TRUE(result->map.has_value());
+  EXPECT_EQ(result->map->data.size(),
+            static_cast<size_t>(result->map->width) * static_cast<size_t>(result->map->height) * 4);
+  EXPECT_EQ(result->map->width, side);
+  EXPECT_EQ(result->level_maps.size(), 4u);
+  float largest = 0;
+  for (size_t i = 0; i < result->map->data.size(); i += 4) {
+    float value = 0;
+    memcpy(&value, result->map->data.data() + i, 4);
+    largest = std::max(largest, value);
+  }
+  EXPECT_EQ(largest, static_cast<float>(result->map_max));
+  for (const image::Region& region : result->regions) {
+    EXPECT_GE(region.x, 0);
+    EXPECT_LE(region.x + region.width, result->image_width);
+    EXPECT_LE(region.y + region.height, result->image_height);
+  }
+  const auto image_size =
+      Detect("bolt", Picture(9, true),
+             {.map = true, .format = MapFormat::kPngGray16, .size = MapSize::kImage});
+  EXPECT_EQ(image_size->map->width, 64);
+  EXPECT_EQ(image_size->map->height, 48);
+}
+
+TEST_F(EngineTest, refuses_when_full_with_a_time_to_come_back) {
+  options_.queue_images = 2;
+  Open();
+  CreateProduct("bolt");
+  const std::string picture = Picture(1);
+  std::atomic<int> ended = 0, refused = 0;
+  absl::Notification all;
+  constexpr int kCalls = 200;
+  for (int i = 0; i < kCalls; ++i) {
+    DetectCall call;
+    call.product_id = "bolt";
+    call.image.encoded = picture;
+    call.done = [&](absl::StatusOr<DetectResult> result) {
+      if (absl::IsResourceExhausted(result.status())) {
+        EXPECT_EQ(Payload(result.status(), kReasonPayload), "QUEUE_FULL");
+        EXPECT_NE(Payload(result.status(), kRetryPayload), "");
+        ++refused;
+      }
+      if (++ended == kCalls) all.Notify();
+    };
+    engine_->Detect(std::move(call));
+  }
+  all.WaitForNotification();
+  EXPECT_GT(refused, 0);
+  EXPECT_LT(refused, kCalls);
+  EXPECT_EQ(observer_.refusals, refused);
+}
+
+TEST_F(EngineTest, late_and_cancelled_calls_never_reach_the_model) {
+  CreateProduct("bolt");
+  observer_.images = 0;
+  EXPECT_TRUE(absl::IsDeadlineExceeded(
+      Detect("bolt", Picture(1), {}, Clock::Real().SteadyNow() - absl::Seconds(1)).status()));
+  absl::Notification ended;
+  DetectCall call;
+  call.product_id = "bolt";
+  const std::string picture = Picture(1);
+  call.image.encoded = picture;
+  call.cancelled = [] { return true; };
+  call.done = [&](absl::StatusOr<DetectResult> result) {
+    EXPECT_TRUE(absl::IsCancelled(result.status()));
+    ended.Notify();
+  };
+  engine_->Detect(std::move(call));
+  ended.WaitForNotification();
+  EXPECT_EQ(observer_.images, 0);
+}
+
+TEST_F(EngineTest, draining_refuses_new_work) {
+  CreateProduct("bolt");
+  EXPECT_TRUE(engine_->healthy().ok());
+  engine_->Drain(absl::Seconds(5));
+  EXPECT_TRUE(absl::IsUnavailable(engine_->healthy()));
+  const absl::Status status = Detect("bolt", Picture(1)).status();
+  EXPECT_TRUE(absl::IsUnavailable(status));
+  EXPECT_EQ(Payload(status, kReasonPayload), "DRAINING");
+  EXPECT_TRUE(absl::IsUnavailable(engine_->Register("bolt").status()));
+}
+
+}  // namespace
+}  // namespace hfwa::engine
