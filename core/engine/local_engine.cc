@@ -332,9 +332,10 @@ absl::StatusOr<std::unique_ptr<Engine>> CreateLocalEngine(const LocalEngineOptio
   HFWA_ASSIGN_OR_RETURN(const model::Precision precision, model::ParsePrecision(options.precision));
   HFWA_ASSIGN_OR_RETURN(model::ModelFiles files,
                         model::ReadModelDirectory(options.model_directory));
-  HFWA_ASSIGN_OR_RETURN(
-      auto model,
-      model::Hfwa::Create(std::move(files), {.device = options.device, .precision = precision}));
+  model::HfwaOptions model_options;
+  model_options.device = options.device;
+  model_options.precision = precision;
+  HFWA_ASSIGN_OR_RETURN(auto model, model::Hfwa::Create(std::move(files), model_options));
   auto engine =
       std::make_unique<LocalEngine>(options, std::move(store), std::move(model), clock, observer);
   HFWA_RETURN_IF_ERROR(engine->WarmUp());

@@ -185,9 +185,9 @@ TEST_F(EngineTest, one_reference_is_judged_by_views_of_itself) {
 TEST_F(EngineTest, a_threshold_of_the_operator_decides) {
   CreateProduct("bolt");
   ASSERT_TRUE(Add("bolt", {Picture(1), Picture(2)}).ok());
-  ASSERT_TRUE(engine_->store()
-                  .UpdateProduct("bolt", {.threshold = std::optional<double>(0.0)}, "", {})
-                  .ok());
+  store::ProductPatch patch;
+  patch.threshold = std::optional<double>(0.0);
+  ASSERT_TRUE(engine_->store().UpdateProduct("bolt", patch, "", {}).ok());
   const auto result = Detect("bolt", Picture(1));
   ASSERT_TRUE(result.ok()) << result.status();
   EXPECT_EQ(result->calibration, CalibrationState::kManual);
