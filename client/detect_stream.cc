@@ -228,6 +228,8 @@ class Stream final : public DetectStream {
       if (cancelled_) {
         End(item, absl::CancelledError("cancelled by the caller"), answers);
       } else if (item->second.deadline <= now) {
+        // Stays so until a message arrives: an item that is gone leaves no trace of what is owed.
+        expired_ = true;
         End(item, absl::DeadlineExceededError("no answer before the deadline"), answers);
       }
       item = next;
@@ -252,8 +254,6 @@ class Stream final : public DetectStream {
 
   void End(ItemMap::iterator item, absl::StatusOr<v1::DetectResponse> response,
            std::vector<Answer>& answers) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
-    // Stays so until a message arrives: expired items alone leave no trace of what is owed.
-    if (absl::IsDeadlineExceeded(response.status())) expired_ = true;
     answers.push_back({std::move(item->second.done), std::move(response)});
     items_.erase(item);
   }

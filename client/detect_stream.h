@@ -26,8 +26,8 @@ struct DetectStreamOptions {
 //
 // Each Send is answered by exactly one call of its callback, from a thread of the stream, one at a
 // time, in whatever order answers come. An image that the server is too full for, and all that were
-// outstanding when the stream broke, are sent again as the client's RetryPolicy says. Send and
-// Finish are thread-safe.
+// outstanding when the stream broke, are sent again as the client's RetryPolicy says. Send is
+// thread-safe; Finish is for one thread.
 class DetectStream {
  public:
   using Callback = std::function<void(absl::StatusOr<v1::DetectResponse> response)>;
