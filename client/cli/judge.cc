@@ -173,6 +173,12 @@ std::string Judge::Row(const Pending& file, const v1::DetectResponse& response, 
     json["model_digest"] = response.model_digest();
     json["image_width"] = response.image_width();
     json["image_height"] = response.image_height();
+    const auto& times = response.times();
+    json["stages_ms"] = {
+        {"decode", Milliseconds(times.decode())}, {"preprocess", Milliseconds(times.preprocess())},
+        {"queue", Milliseconds(times.queue())},   {"encode", Milliseconds(times.encode())},
+        {"match", Milliseconds(times.match())},   {"score", Milliseconds(times.score())},
+        {"render", Milliseconds(times.render())}};
     json["server_ms"] = server_ms;
     json["round_trip_ms"] = absl::ToDoubleMilliseconds(round_trip);
     if (!saved.heatmap.empty()) json["heatmap"] = saved.heatmap;

@@ -214,14 +214,18 @@ absl::StatusOr<Pixels> Decode(const std::string& bytes) {
 absl::StatusOr<std::string> MakeOverlay(const std::string& picture, const std::string& heatmap) {
   HFWA_ASSIGN_OR_RETURN(Pixels pixels, Decode(picture));
   HFWA_ASSIGN_OR_RETURN(const Pixels heat, DecodePng(heatmap));
-  if (pixels.width != heat.width || pixels.height != heat.height) {
-    return absl::InvalidArgumentError(absl::StrCat("the picture has ", pixels.width, " x ",
-                                                   pixels.height, " pixels, its heatmap ",
-                                                   heat.width, " x ", heat.height));
-  }
-  for (size_t i = 0; i < pixels.rgb.size(); ++i) {
-    pixels.rgb[i] = static_cast<uint8_t>(
-        (pixels.rgb[i] * (256 - kHeatShare) + heat.rgb[i] * kHeatShare + 128) >> 8);
+  // The heatmap of a large picture is smaller than it, in the same shape.
+  for (uint32_t y = 0; y < pixels.height; ++y) {
+    const uint64_t heat_y = uint64_t{y} * heat.height / pixels.height;
+    for (uint32_t x = 0; x < pixels.width; ++x) {
+      const uint64_t heat_x = uint64_t{x} * heat.width / pixels.width;
+      const uint8_t* from = &heat.rgb[3 * (heat_y * heat.width + heat_x)];
+      uint8_t* to = &pixels.rgb[3 * (uint64_t{y} * pixels.width + x)];
+      for (int c = 0; c < 3; ++c) {
+        to[c] =
+            static_cast<uint8_t>((to[c] * (256 - kHeatShare) + from[c] * kHeatShare + 128) >> 8);
+      }
+    }
   }
   return EncodePng(pixels);
 }
