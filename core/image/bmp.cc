@@ -42,8 +42,11 @@ absl::Status ReadMasks(const Bytes& bytes, uint64_t header_size, BmpHeader& head
   }
   for (uint32_t mask : header.masks) {
     const int width = std::popcount(mask);
-    const bool one_run = mask != 0 && (mask >> std::countr_zero(mask)) == (1U << width) - 1;
-    if (width > 8 || !one_run) return Invalid("BMP: unsupported bit fields");
+    const bool fits = width >= 1 && width <= 8;
+    // The width is checked first: a shift by 32 has no meaning.
+    if (!fits || mask >> std::countr_zero(mask) != (1U << width) - 1) {
+      return Invalid("BMP: unsupported bit fields");
+    }
   }
   return absl::OkStatus();
 }

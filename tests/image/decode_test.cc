@@ -144,6 +144,13 @@ TEST(Decode, run_lengths_skip_and_stop) {
                                      'C', 'B', 'A', 'C', 'B', 'A', 0, 0, 0, 0, 0, 0));
 }
 
+TEST(Decode, bmp_bit_fields_that_no_colour_fits_are_refused) {
+  for (uint32_t mask : {0U, 0xFFFFFFFFU, 0x1FFU, 0x505U}) {
+    std::string bmp = Bmp(1, 1, 16, 3, Le32(mask) + Le32(0x7E0) + Le32(0x1F) + Le32(0));
+    EXPECT_EQ(ErrorOf(bmp), "BMP: unsupported bit fields") << mask;
+  }
+}
+
 // --- raw pixels ---
 
 std::string RawError(const RawPixels& raw, const DecodeOptions& options = {}) {
