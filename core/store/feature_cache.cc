@@ -147,7 +147,7 @@ absl::StatusOr<std::vector<float>> FeatureCache::Get(const std::string& image_sh
         absl::StrCat("cached features are damaged or of another kind: ", path));
   }
   std::vector<float> values(count);
-  std::memcpy(values.data(), bytes.data(), bytes.size());
+  if (count > 0) std::memcpy(values.data(), bytes.data(), bytes.size());
   return values;
 }
 
