@@ -2,14 +2,16 @@
 
 #include <functional>
 #include <iostream>
+#include <memory>
 #include <string>
-#include <thread>
 
 #include <ATen/Parallel.h>
 #include <CLI/CLI.hpp>
 
 #include "absl/status/status.h"
+#include "lab/few_shot.h"
 #include "lab/parity.h"
+#include "lab/weights_check.h"
 
 namespace {
 
@@ -45,6 +47,50 @@ void AddParity(CLI::App& app, std::function<int()>& chosen) {
       [arguments, &chosen] { chosen = [arguments] { return RunParityCommand(*arguments); }; });
 }
 
+struct FewShotArguments {
+  std::string precision = "fp32";
+  hfwa::lab::FewShotOptions options;
+};
+
+int RunFewShotCommand(FewShotArguments& arguments) {
+  auto precision = hfwa::model::ParsePrecision(arguments.precision);
+  if (!precision.ok()) return Fail(precision.status());
+  arguments.options.hfwa.precision = *precision;
+  const absl::Status status = hfwa::lab::RunFewShot(arguments.options, std::cout);
+  return status.ok() ? 0 : Fail(status);
+}
+
+void AddFewShot(CLI::App& app, std::function<int()>& chosen) {
+  auto arguments = std::make_shared<FewShotArguments>();
+  hfwa::lab::FewShotOptions& options = arguments->options;
+  CLI::App* command = app.add_subcommand("few-shot", "Measure detection from K good references");
+  command->add_option("--data", options.data, "Folder with meta.json, or the textile set")
+      ->required();
+  command->add_option("--model", options.model, "Model directory")->required();
+  command->add_option("--shots", options.shots, "Numbers of references")->delimiter(',');
+  command->add_option("--seeds", options.seeds, "Draws of references")->delimiter(',');
+  command->add_option("--score", options.scores, "top1, max, paper")->delimiter(',');
+  command->add_option("--precision", arguments->precision, "fp32, bf16 or fp16");
+  command->add_option("--device", options.hfwa.device, "cpu, cuda or cuda:N");
+  command->callback(
+      [arguments, &chosen] { chosen = [arguments] { return RunFewShotCommand(*arguments); }; });
+}
+
+void AddWeightsCheck(CLI::App& app, std::function<int()>& chosen) {
+  auto folder = std::make_shared<std::string>();
+  CLI::App* command =
+      app.add_subcommand("weights-check", "Compare published weights with their known tokens");
+  command->add_option("model", *folder, "Model directory")->required();
+  command->callback([folder, &chosen] {
+    chosen = [folder] {
+      const auto report = hfwa::lab::CheckWeightsOf(*folder, {});
+      if (!report.ok()) return Fail(report.status());
+      report->Print(std::cout);
+      return report->ok() ? 0 : 1;
+    };
+  });
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -54,6 +100,8 @@ int main(int argc, char** argv) {
   app.add_option("--threads", threads, "Threads of LibTorch; 0: one a core");
   std::function<int()> chosen;
   AddParity(app, chosen);
+  AddFewShot(app, chosen);
+  AddWeightsCheck(app, chosen);
   CLI11_PARSE(app, argc, argv);
   if (threads > 0) at::set_num_threads(threads);
   return chosen();

@@ -1,0 +1,221 @@
+#include "lab/few_shot.h"
+
+#include <algorithm>
+#include <cmath>
+#include <iomanip>
+#include <map>
+#include <memory>
+#include <set>
+#include <utility>
+
+#include <ATen/ATen.h>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "core/base/status_macros.h"
+#include "core/model/maps.h"
+#include "core/model/torch_errors.h"
+#include "lab/image_set.h"
+#include "lab/metrics.h"
+#include "lab/model_input.h"
+#include "lab/python_random.h"
+
+namespace hfwa::lab {
+namespace {
+
+constexpr int kDrawn = 4;  // the protocol draws four whatever K is
+
+struct Encoded {
+  at::Tensor tokens;         // [n, L, E] fp16: a set's tokens must fit in memory
+  at::Tensor language_map;   // [S, S]; undefined without language
+  double probability = 0.0;  // of a defect, by language
+};
+
+// What one image gives against one bank.
+struct Judged {
+  double top1 = 0.0;
+  double max = 0.0;
+  double combined_max = 0.0;
+};
+
+class FewShotRun {
+ public:
+  FewShotRun(const FewShotOptions& options, std::ostream& out) : options_(options), out_(out) {}
+
+  absl::Status Run() {
+    HFWA_RETURN_IF_ERROR(Check());
+    HFWA_ASSIGN_OR_RETURN(set_, ReadImageSet(options_.data));
+    HFWA_ASSIGN_OR_RETURN(model::ModelFiles files, model::ReadModelDirectory(options_.model));
+    HFWA_ASSIGN_OR_RETURN(hfwa_, model::Hfwa::Create(std::move(files), options_.hfwa));
+    if (Drawn() > static_cast<int>(set_.pool.size())) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("the pool has ", set_.pool.size(), " images, fewer than references"));
+    }
+    HFWA_RETURN_IF_ERROR(EncodeAll());
+    for (const int shots : options_.shots) Measure(shots);
+    Print();
+    return absl::OkStatus();
+  }
+
+ private:
+  using Key = std::pair<int, std::string>;  // shots, score
+
+  absl::Status Check() const;
+  int Drawn() const {
+    return std::max(kDrawn, *std::max_element(options_.shots.begin(), options_.shots.end()));
+  }
+  absl::Status EncodeAll();
+  absl::StatusOr<Encoded> Encode(const std::string& path) const;
+  void Measure(int shots);
+  Judged Judge(const Encoded& image, const at::Tensor& bank) const;
+  std::vector<double> Scores(const std::vector<Judged>& judged, const std::string& score) const;
+  void Add(const Key& key, const std::vector<double>& scores);
+  void Print() const;
+
+  const FewShotOptions& options_;
+  std::ostream& out_;
+  ImageSet set_;
+  std::unique_ptr<model::Hfwa> hfwa_;
+  std::map<int, Encoded> references_;  // by index in the pool
+  std::vector<Encoded> tests_;
+  std::map<Key, std::map<std::string, std::vector<double>>> aurocs_;  // kind -> one a seed
+};
+
+absl::Status FewShotRun::Check() const {
+  static const std::set<std::string> kScores = {"top1", "max", "paper"};
+  for (const std::string& score : options_.scores) {
+    if (kScores.count(score) == 0) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("score '", score, "' is none of top1, max, paper"));
+    }
+  }
+  for (const int shots : options_.shots) {
+    if (shots < 1) return absl::InvalidArgumentError("shots must be at least 1");
+  }
+  for (const int seed : options_.seeds) {
+    if (seed < 0) return absl::InvalidArgumentError("seeds must not be negative");
+  }
+  if (options_.shots.empty() || options_.seeds.empty()) {
+    return absl::InvalidArgumentError("at least one shot and one seed are needed");
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Encoded> FewShotRun::Encode(const std::string& path) const {
+  HFWA_ASSIGN_OR_RETURN(const at::Tensor image, ReadModelInput(path, hfwa_->config()));
+  const std::vector<int> first_class = {0};
+  HFWA_ASSIGN_OR_RETURN(const model::ForwardResult result, hfwa_->Forward(image, first_class));
+  Encoded encoded;
+  encoded.tokens = result.tokens[0].to(at::kCPU, at::kHalf);
+  if (result.text_probs.defined()) {
+    encoded.probability = result.text_probs[0][1].item<double>();
+    encoded.language_map = model::ZeroShotMap(hfwa_->config(), result.language_diff)[0].cpu();
+  }
+  return encoded;
+}
+
+absl::Status FewShotRun::EncodeAll() {
+  for (const int seed : options_.seeds) {
+    for (const int index : PythonRandom(static_cast<uint32_t>(seed))
+                               .Sample(static_cast<int>(set_.pool.size()), Drawn())) {
+      if (references_.count(index) > 0) continue;
+      HFWA_ASSIGN_OR_RETURN(references_[index], Encode(set_.pool[static_cast<size_t>(index)]));
+    }
+  }
+  for (const TestImage& test : set_.tests) {
+    HFWA_ASSIGN_OR_RETURN(Encoded encoded, Encode(test.path));
+    tests_.push_back(std::move(encoded));
+  }
+  return absl::OkStatus();
+}
+
+void FewShotRun::Measure(int shots) {
+  for (const int seed : options_.seeds) {
+    std::vector<int> drawn = PythonRandom(static_cast<uint32_t>(seed))
+                                 .Sample(static_cast<int>(set_.pool.size()), Drawn());
+    std::vector<at::Tensor> parts;
+    for (int k = 0; k < shots; ++k)
+      parts.push_back(references_.at(drawn[static_cast<size_t>(k)]).tokens);
+    const at::Tensor bank = at::cat(parts, 1).to(at::kFloat);  // [n, K * L, E]
+    std::vector<Judged> judged;
+    for (const Encoded& test : tests_) judged.push_back(Judge(test, bank));
+    for (const std::string& score : options_.scores) Add({shots, score}, Scores(judged, score));
+  }
+}
+
+Judged FewShotRun::Judge(const Encoded& image, const at::Tensor& bank) const {
+  const at::Tensor few = model::MatchTokens(image.tokens.to(at::kFloat).unsqueeze(0), bank);
+  const at::Tensor sum = few.sum(1).flatten();
+  const auto hundredth = std::max<int64_t>(1, std::lround(0.01 * static_cast<double>(sum.numel())));
+  at::Tensor combined = model::FewShotMap(hfwa_->config(), few)[0];
+  if (image.language_map.defined()) combined = combined + image.language_map;
+  return {std::get<0>(sum.topk(hundredth)).mean().item<double>(), sum.max().item<double>(),
+          combined.max().item<double>()};
+}
+
+std::vector<double> FewShotRun::Scores(const std::vector<Judged>& judged,
+                                       const std::string& score) const {
+  double low = judged.front().combined_max, high = low;
+  for (const Judged& image : judged) {
+    low = std::min(low, image.combined_max);
+    high = std::max(high, image.combined_max);
+  }
+  std::vector<double> scores;
+  for (size_t i = 0; i < judged.size(); ++i) {
+    if (score == "top1") {
+      scores.push_back(judged[i].top1);
+    } else if (score == "max") {
+      scores.push_back(judged[i].max);
+    } else {
+      // Undefined where all are equal; zero then.
+      const double scaled = high > low ? (judged[i].combined_max - low) / (high - low) : 0.0;
+      scores.push_back(hfwa_->config().has_language() ? 0.5 * (tests_[i].probability + scaled)
+                                                      : scaled);
+    }
+  }
+  return scores;
+}
+
+void FewShotRun::Add(const Key& key, const std::vector<double>& scores) {
+  std::vector<double> good, all;
+  std::map<std::string, std::vector<double>> defects;
+  for (size_t i = 0; i < scores.size(); ++i) {
+    const std::string& kind = set_.tests[i].kind;
+    if (kind == "good") {
+      good.push_back(scores[i]);
+    } else {
+      defects[kind].push_back(scores[i]);
+      all.push_back(scores[i]);
+    }
+  }
+  aurocs_[key]["all"].push_back(100 * Auroc(good, all));
+  for (const auto& [kind, values] : defects)
+    aurocs_[key][kind].push_back(100 * Auroc(good, values));
+}
+
+void FewShotRun::Print() const {
+  out_ << set_.tests.size() << " test images, references from " << set_.pool.size()
+       << ", image AUROC in % (deviation over " << options_.seeds.size() << " seeds)\n";
+  for (const auto& [key, kinds] : aurocs_) {
+    out_ << "K=" << key.first << " " << std::left << std::setw(6) << key.second;
+    const auto cell = [&](const std::string& kind) {
+      const std::vector<double>& values = kinds.at(kind);
+      out_ << "  " << kind << " "
+           << absl::StrFormat("%.1f (%.1f)", Mean(values), Deviation(values));
+    };
+    cell("all");
+    for (const auto& [kind, values] : kinds) {
+      if (kind != "all") cell(kind);
+    }
+    out_ << "\n";
+  }
+}
+
+}  // namespace
+
+absl::Status RunFewShot(const FewShotOptions& options, std::ostream& out) {
+  FewShotRun run(options, out);
+  return model::CatchTorchErrors([&] { return run.Run(); });
+}
+
+}  // namespace hfwa::lab
