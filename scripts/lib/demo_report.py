@@ -11,6 +11,7 @@ import base64
 import collections
 import html
 import io
+import itertools
 import json
 import pathlib
 
@@ -18,6 +19,7 @@ from PIL import Image, ImageOps
 
 THUMBNAIL = 220
 STAGES = ["decode", "preprocess", "queue", "encode", "match", "score", "render"]
+CURVES = ["#222", "#e15759", "#4e79a7", "#59a14f", "#b07aa1", "#f28e2b"]  # all, then the kinds of defect
 COLORS = ["#4e79a7", "#a0cbe8", "#bab0ac", "#f28e2b", "#e15759", "#76b7b2", "#59a14f"]
 
 
@@ -53,7 +55,7 @@ def roc_svg(curves):
     parts = [f'<svg viewBox="0 0 {side + pad + 10} {side + 44}" width="{side + pad + 10}" role="img" '
              f'aria-label="ROC curve"><rect x="{pad}" y="8" width="{side}" height="{side}" class="frame"/>'
              f'<path d="M{x(0)} {y(0)}L{x(1)} {y(1)}" class="chance"/>']
-    for (name, points), color in zip(curves, ["#222", "#e15759", "#4e79a7", "#59a14f", "#b07aa1", "#f28e2b"]):
+    for (name, points), color in zip(curves, itertools.cycle(CURVES)):
         path = "L".join(f"{x(a):.1f} {y(b):.1f}" for a, b in points)
         parts.append(f'<path d="M{path}" style="stroke:{color}" class="curve"><title>{html.escape(name)}</title></path>')
     for tick in (0, 0.5, 1):
@@ -65,10 +67,11 @@ def roc_svg(curves):
 
 def stage_rows(results):
     means = {s: sum(r.get("stages_ms", {}).get(s, 0) for r in results) / len(results) for s in STAGES}
-    longest = max(max(means.values()), 1e-9)
+    # The client keeps many images in flight, so the queue says more of the client than of the server.
+    longest = max(*(means[s] for s in STAGES if s != "queue"), 1e-9)
     return "".join(
         f'<tr><td>{s}</td><td class="n">{means[s]:.1f}</td><td><div class="bar" '
-        f'style="width:{200 * means[s] / longest:.0f}px;background:{c}"></div></td></tr>'
+        f'style="width:{min(150, 150 * means[s] / longest):.0f}px;background:{c}"></div></td></tr>'
         for s, c in zip(STAGES, COLORS))
 
 
@@ -88,7 +91,8 @@ def card(result):
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title><style>
 body{{font:15px/1.45 system-ui,sans-serif;margin:24px auto;max-width:1240px;padding:0 16px;color:#222}}
 h1{{font-size:24px;margin:0}} h2{{font-size:18px;margin:28px 0 8px}} .note{{color:#666}}
-.top{{display:flex;flex-wrap:wrap;gap:36px;align-items:flex-start}} td{{padding:1px 10px 1px 0}} .n{{text-align:right}}
+.top{{display:flex;flex-wrap:wrap;gap:28px;align-items:flex-start}} .top h2{{margin-top:0;font-size:16px}}
+i{{display:inline-block;width:10px;height:10px;margin-right:6px}} td{{padding:1px 10px 1px 0}} .n{{text-align:right}}
 .bar{{height:12px;border-radius:2px}} svg text{{font:11px system-ui;fill:#555}} .frame{{fill:none;stroke:#999}}
 .chance{{stroke:#ccc;fill:none}} .curve{{fill:none;stroke-width:2}}
 .grid{{display:grid;grid-template-columns:repeat(auto-fill,minmax(300px,1fr));gap:12px}}
@@ -97,7 +101,7 @@ figure.wrong{{border-left-color:#e15759}} figure div{{display:flex;gap:4px}} fig
 figcaption span{{display:block;color:#777;font-size:12px;overflow-wrap:anywhere}}
 </style><h1>{title}</h1><p class="note">{note}</p>
 <div class="top"><div>{roc}</div><div><h2>Image AUROC</h2><table>{aurocs}</table></div>
-<div><h2>Verdicts at the service's own threshold</h2><table>{verdicts}</table></div>
+<div><h2>Verdicts at the default threshold</h2><table>{verdicts}</table></div>
 <div><h2>Mean time of a stage, ms</h2><table>{stages}</table></div></div>
 <h2>Every image, highest score first</h2><p class="note">Left the part, right its anomaly map laid over it. Bar at the
 left: green, the verdict is right; red, it is wrong. Score / threshold.</p><div class="grid">{cards}</div></html>
@@ -126,7 +130,8 @@ def main():
 
     args.out.write_text(PAGE.format(
         title=html.escape(args.title), note=html.escape(args.model_note), roc=roc_svg(curves),
-        aurocs="".join(f'<tr><td>{html.escape(k)}</td><td class="n">{100 * v:.1f} %</td></tr>' for k, v in rows),
+        aurocs="".join(f'<tr><td><i style="background:{c}"></i>{html.escape(k)}</td><td class="n">{100 * v:.1f} %</td></tr>'
+                       for (k, v), c in zip(rows, itertools.cycle(CURVES))),
         verdicts=f'<tr><td>defects found</td><td class="n">{called[True, True]} of {len(defects)}</td></tr>'
                  f'<tr><td>good parts passed</td><td class="n">{called[False, False]} of {len(good)}</td></tr>'
                  + (f'<tr><td>failed</td><td class="n">{len(failed)}</td></tr>' if failed else ""),
