@@ -1,0 +1,32 @@
+// hfwa-server with the fake engine, for tests of the process: arguments, signals, exit codes.
+// --data names the failure that the engine is to start with, if any.
+
+#include <map>
+#include <string>
+
+#include "absl/strings/cord.h"
+#include "server/run.h"
+#include "tests/server/fake_engine.h"
+
+namespace {
+
+absl::StatusOr<std::unique_ptr<hfwa::engine::Engine>> Make(const hfwa::server::ServerConfig& config,
+                                                           hfwa::engine::Observer*) {
+  if (config.data == "locked") return absl::AlreadyExistsError("held by process 1");
+  if (config.data == "newer")
+    return absl::FailedPreconditionError("schema 9 is newer than this program's 1");
+  if (config.data == "damaged") return absl::DataLossError("database is damaged");
+  if (config.data == "io") return absl::UnavailableError("I/O error");
+  if (config.data == "device") {
+    absl::Status status = absl::UnavailableError("no GPU");
+    status.SetPayload(hfwa::engine::kReasonPayload, absl::Cord("DEVICE_FAILED"));
+    return status;
+  }
+  if (config.data == "model") return absl::NotFoundError("models/default: no such directory");
+  return std::unique_ptr<hfwa::engine::Engine>(
+      std::make_unique<hfwa::server::testing::FakeEngine>());
+}
+
+}  // namespace
+
+int main(int argc, char** argv) { return hfwa::server::RunServer(argc, argv, Make); }
