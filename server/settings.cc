@@ -22,8 +22,9 @@
 namespace hfwa::server {
 namespace {
 
-// These configure the repository's scripts, not the server.
-const std::set<std::string> kForeignVariables = {"HFWA_CACHE", "HFWA_VENV", "HFWA_LIBTORCH"};
+// These configure the repository's scripts and the client, not the server.
+const std::set<std::string> kForeignVariables = {"HFWA_CACHE", "HFWA_VENV", "HFWA_LIBTORCH",
+                                                 "HFWA_SERVER"};
 
 absl::Status Wrong(const std::string& key, const std::string& origin, const std::string& what) {
   return absl::InvalidArgumentError(absl::StrCat(key, " (", origin, "): ", what));

@@ -57,8 +57,8 @@ struct LoadedConfig {
 using TextValues = std::map<std::string, std::string>;  // setting name, or variable name, to text
 
 // `flags`: setting name to text. `environment`: every variable; those that don't start with HFWA_
-// are ignored, as are the three of the scripts (HFWA_CACHE, HFWA_VENV, HFWA_LIBTORCH). Reads the
-// file that `config` names. INVALID_ARGUMENT names key and source.
+// are ignored, as are those of the scripts and the client (HFWA_CACHE, HFWA_VENV, HFWA_LIBTORCH,
+// HFWA_SERVER). Reads the file that `config` names. INVALID_ARGUMENT names key and source.
 absl::StatusOr<LoadedConfig> LoadConfig(const TextValues& flags, const TextValues& environment);
 
 // The process's environment.

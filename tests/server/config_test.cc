@@ -88,7 +88,11 @@ TEST(Config, unknown_names_are_errors_that_name_the_source) {
   EXPECT_THAT(FileError("threads = 1\nthreds = 2\n"),
               AllOf(HasSubstr("threds"), HasSubstr("line 2")));
   EXPECT_THAT(FileError("[server]\nthreads = 1\n"), HasSubstr("server"));
-  EXPECT_EQ(ErrorOf({}, {{"HFWA_CACHE", "x"}, {"HFWA_VENV", "x"}, {"HFWA_LIBTORCH", "x"}}), "");
+  EXPECT_EQ(
+      ErrorOf(
+          {},
+          {{"HFWA_CACHE", "x"}, {"HFWA_VENV", "x"}, {"HFWA_LIBTORCH", "x"}, {"HFWA_SERVER", "x"}}),
+      "");
 }
 
 TEST(Config, wrong_types_and_ranges_are_errors_that_name_key_and_source) {
