@@ -5,6 +5,8 @@
 // applied many times. Activations may be of any floating type: an operation converts what it is
 // given, so callers hold no precision logic.
 //
+// LibTorch's exceptions pass through.
+//
 // Shapes: B images or prompts, T tokens, W width, L = grid * grid patches.
 
 #include <memory>

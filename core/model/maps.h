@@ -1,6 +1,8 @@
 #pragma once
 
-// Grid values to anomaly maps (spec 6.5 and 7). All tensors fp32.
+// Grid values to anomaly maps (spec 6.5 and 7). All tensors fp32. On the CPU each image's
+// bits are the same whatever shares its batch. LibTorch's exceptions pass through: call within
+// CatchTorchErrors (core/model/torch_errors.h).
 
 #include <ATen/core/Tensor.h>
 
