@@ -16,6 +16,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/base/clock.h"
 #include "server/errors.h"
+#include "server/library_logs.h"
 #include "server/log.h"
 #include "server/metrics.h"
 #include "server/server.h"
@@ -179,6 +180,7 @@ int RunServer(int argc, const char* const* argv, const EngineFactory& make_engin
   const sigset_t signals = EndSignals();
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   std::signal(SIGPIPE, SIG_IGN);
+  CaptureLibraryLogs();
 
   CLI::App app(
       "Judges pictures of parts over gRPC. Settings come from flags, HFWA_* variables, a TOML file "

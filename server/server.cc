@@ -3,6 +3,8 @@
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/health_check_service_interface.h>
+#include <grpcpp/impl/server_builder_option.h>
+#include <grpcpp/impl/server_builder_plugin.h>
 #include <grpcpp/resource_quota.h>
 #include <prometheus/exposer.h>
 #include <prometheus/registry.h>
@@ -30,6 +32,7 @@ constexpr size_t kStoreQueueMax = 1024;
 constexpr int kRegistrationThreads = 4;
 constexpr int kRegistrationsMax = 16;
 constexpr size_t kQuotaBase = 256u << 20;
+constexpr absl::Duration kFlushMax = absl::Seconds(2);
 
 // TLS comes here.
 std::shared_ptr<grpc::ServerCredentials> MakeCredentials(const ServerConfig&) {
@@ -62,6 +65,17 @@ void SetLimits(const ServerConfig& config, grpc::ServerBuilder* builder) {
   // go on.
   builder->AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_MS, 300'000);
 }
+
+// Linking the reflection library is enough for gRPC to offer it; this takes it away again.
+class NoReflection final : public grpc::ServerBuilderOption {
+ public:
+  void UpdateArguments(grpc::ChannelArguments*) override {}
+  void UpdatePlugins(std::vector<std::unique_ptr<grpc::ServerBuilderPlugin>>* plugins) override {
+    std::erase_if(*plugins, [](const std::unique_ptr<grpc::ServerBuilderPlugin>& plugin) {
+      return plugin->name() == "proto_server_reflection";
+    });
+  }
+};
 
 absl::StatusOr<std::unique_ptr<prometheus::Exposer>> MakeExposer(const std::string& address) {
   try {
@@ -103,6 +117,7 @@ class GrpcServer final : public Server {
     grpc::ServerBuilder builder;
     int port = 0;
     SetLimits(config_, &builder);
+    if (!config_.reflection) builder.SetOption(std::make_unique<NoReflection>());
     builder.AddListeningPort(config_.listen, MakeCredentials(config_), &port);
     builder.RegisterService(&products_);
     builder.RegisterService(&detection_);
@@ -135,7 +150,10 @@ class GrpcServer final : public Server {
       // Admitted registrations still need the engine, so it is drained after them.
       admission_.WaitIdle(left() / 2);
       engine_->Drain(left() / 2);
-      server_->Shutdown(std::chrono::system_clock::now() + absl::ToChronoNanoseconds(left()));
+      // What is left are replies on their way out, and streams that never end by themselves:
+      // Health.Watch would hold up the end until the drain timeout.
+      const absl::Duration flush = std::min(left(), kFlushMax);
+      server_->Shutdown(std::chrono::system_clock::now() + absl::ToChronoNanoseconds(flush));
       server_->Wait();
       // What was cancelled still runs to its end in the pools and the engine.
       admission_.WaitIdle(absl::Seconds(1));
