@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/base/sha256.h"
 #include "core/base/status_macros.h"
+#include "core/base/strings.h"
 
 namespace hfwa::store {
 namespace {
@@ -39,6 +40,13 @@ class TemporaryFile {
 }  // namespace
 
 bool IsSha256(std::string_view text) { return text.size() == 64 && IsHex(text); }
+
+absl::Status ObjectLost(const std::string& sha256, std::string_view how) {
+  return absl::DataLossError(absl::StrCat("the image of reference r", sha256.substr(0, 32), " is ",
+                                          ToAbsl(how),
+                                          " on disk: register the same file again, or delete "
+                                          "the reference"));
+}
 
 ObjectFolder::ObjectFolder(FileSystem& files, std::string folder)
     : files_(files), folder_(std::move(folder)), temporary_(folder_ + "/tmp") {}
@@ -107,7 +115,7 @@ absl::Status ObjectFolder::Write(const std::string& path, std::string_view bytes
 absl::StatusOr<std::string> ObjectFolder::Read(const std::string& sha256) {
   absl::StatusOr<std::string> bytes = files_.Read(PathOf(sha256), kMaxObjectBytes);
   if (absl::IsOutOfRange(bytes.status()) || (bytes.ok() && Sha256Hex(*bytes) != sha256)) {
-    return absl::DataLossError(absl::StrCat("object ", PathOf(sha256), " is damaged"));
+    return ObjectLost(sha256, "damaged");
   }
   return bytes;
 }

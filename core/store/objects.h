@@ -17,6 +17,10 @@ namespace hfwa::store {
 // True for 64 lower-case hexadecimal digits; only such a text becomes a path.
 bool IsSha256(std::string_view text);
 
+// DATA_LOSS that tells a caller which reference it is and what helps, and no path. `how` is
+// "damaged" or "missing".
+absl::Status ObjectLost(const std::string& sha256, std::string_view how);
+
 // Image bytes by SHA-256 in FOLDER/ab/cdef…, by way of FOLDER/tmp. Which objects are wanted is not
 // known here. Thread-safe.
 class ObjectFolder {

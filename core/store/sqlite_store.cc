@@ -370,7 +370,7 @@ absl::StatusOr<std::string> SqliteStore::ReadObject(const std::string& sha256) {
   if (!absl::IsNotFound(bytes.status())) return bytes;
   HFWA_ASSIGN_OR_RETURN(const bool used,
                         Read([&](Database& db) { return IsObjectUsed(db, sha256); }));
-  if (used) return absl::DataLossError(absl::StrCat("object ", sha256, " is missing"));
+  if (used) return ObjectLost(sha256, "missing");
   return absl::NotFoundError(absl::StrCat("no object ", sha256));
 }
 
