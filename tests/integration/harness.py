@@ -49,7 +49,7 @@ def server_environment(extra=None):
 
 class ServerDied(Exception):
     def __init__(self, code, log):
-        super().__init__(f"hfwa-server ended with {code} before it was ready; its log:\n{log}")
+        super().__init__(f"hfwa-server ended with {code} before it was ready; its log ends:\n{log[-3000:]}")
         self.code = code
         self.log = log
 

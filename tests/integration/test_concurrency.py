@@ -1,9 +1,11 @@
 """Registering never blocks detecting, a bank is a value, and neighbours in a batch do not matter."""
 
 import collections
+import queue
 import random
 import threading
 import time
+import uuid
 
 import images
 from harness import SLOWNESS, Failure, Server, ServerTestCase, TestCase, main, number_of
@@ -125,6 +127,145 @@ class RegisteringWhileDetecting(ServerTestCase):
         self.assertEqual(errors, [])
         self.assertLessEqual(set(by_uid), {0, 1})
         self.assertEqual(len(by_uid.get(0, {None})), 1)
+
+
+class Races(ServerTestCase):
+    """Several clients do the same at the same instant."""
+
+    CLIENTS = 6
+
+    def at_once(self, work):
+        """work(client, n) of every client; what it returned, or the Failure, by n."""
+        barrier = threading.Barrier(self.CLIENTS)
+        outcomes = [None] * self.CLIENTS
+
+        def run(n):
+            client = self.server.client()
+            barrier.wait()
+            try:
+                outcomes[n] = work(client, n)
+            except BaseException as error:
+                outcomes[n] = error
+
+        threads = [threading.Thread(target=run, args=(n,)) for n in range(self.CLIENTS)]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException) and not isinstance(outcome, Failure):
+                raise outcome
+        return outcomes
+
+    def one_wins(self, outcomes, code):
+        """One succeeded, the others failed with the code; returns the one's outcome."""
+        won = [o for o in outcomes if not isinstance(o, Failure)]
+        self.assertEqual(len(won), 1, outcomes)
+        for outcome in outcomes:
+            if isinstance(outcome, Failure):
+                self.check_failure(outcome, code)
+        return won[0]
+
+    def test_one_creates_the_product(self):
+        for round_number in range(5):
+            made = self.one_wins(self.at_once(lambda c, n: c.create(f"race-{round_number}", display_name=str(n))),
+                                 "ALREADY_EXISTS")
+            self.assert_same_message(self.client.GetProduct(name=made.name), made)
+
+    def test_one_update_wins_by_its_etag(self):
+        name = f"products/{self.product()}"
+        for _ in range(5):
+            etag = self.client.GetProduct(name=name).etag
+            won = self.one_wins(self.at_once(lambda c, n: c.UpdateProduct(
+                product={"name": name, "display_name": f"client {n}", "etag": etag})), "ABORTED")
+            self.assertEqual(self.client.GetProduct(name=name).display_name, won.display_name)
+
+    def test_registrations_add_up(self):
+        name = self.product()
+        replies = self.at_once(lambda c, n: c.add(name, images.good_parts(3, first=1 + 3 * n)))
+        for reply in replies:
+            self.assertNotIsInstance(reply, Failure)
+        self.assertEqual(sorted(number_of(r.product.revision) for r in replies), list(range(1, 7)))
+        self.assertEqual(sorted(r.product.reference_count for r in replies), list(range(3, 21, 3)))
+        self.assertEqual(len(self.client.list_references(name)), 18)
+        self.assertEqual(number_of(self.client.detect(name, images.good(50)).product_revision), 6)
+
+    def test_the_same_image_from_many_is_added_once(self):
+        name = self.product()
+        replies = self.at_once(lambda c, n: c.add(name, [images.good(1)]))
+        outcomes = collections.Counter(self.client.enum("AddReferencesResponse.Result.Outcome",
+                                                        r.results[0].outcome) for r in replies)
+        self.assertEqual(outcomes, {"ADDED": 1, "DUPLICATE": self.CLIENTS - 1})
+        self.assertEqual(number_of(self.client.GetProduct(name=f"products/{name}").revision), 1)
+
+    def test_a_request_id_has_its_effect_once(self):
+        name = self.product()
+        for round_number in range(3):
+            request_id = str(uuid.uuid4())
+            picture = [images.good(1 + round_number)]
+            replies = self.at_once(lambda c, n: c.add(name, picture, request_id=request_id))
+            for reply in replies:
+                self.assertNotIsInstance(reply, Failure)
+                self.assertEqual(reply.results[0].outcome, replies[0].results[0].outcome)
+            self.assertEqual(self.client.enum("AddReferencesResponse.Result.Outcome",
+                                              replies[0].results[0].outcome), "ADDED")
+            product = self.client.GetProduct(name=f"products/{name}")
+            self.assertEqual((product.reference_count, number_of(product.revision)), (round_number + 1,) * 2)
+
+    def test_one_deletes_the_reference_and_one_the_product(self):
+        name = self.product(references=2)
+        reference = self.client.list_references(name)[0].name
+        self.one_wins(self.at_once(lambda c, n: c.DeleteReference(name=reference)), "NOT_FOUND")
+        self.assertEqual(number_of(self.client.GetProduct(name=f"products/{name}").revision), 2)
+        self.one_wins(self.at_once(lambda c, n: c.DeleteProduct(name=f"products/{name}")), "NOT_FOUND")
+
+    def test_a_product_deleted_under_its_registrations(self):
+        """Each registration is either acknowledged before the end of the product or finds none; no file stays."""
+        for _ in range(4):
+            name = self.product(suffix=uuid.uuid4().hex[:8])
+            outcomes = self.at_once(lambda c, n: c.DeleteProduct(name=f"products/{name}") if n == 0 else
+                                    c.add(name, images.good_parts(2, first=1000 + 2 * n)))
+            for outcome in outcomes:
+                if isinstance(outcome, Failure):
+                    self.check_failure(outcome, "NOT_FOUND")
+            self.fails("NOT_FOUND", self.client.GetProduct, name=f"products/{name}")
+        expected = {r.sha256 for p in self.client.ListProducts(page_size=1000).products
+                    for r in self.client.list_references(p.name.partition("/")[2])}
+        deadline = time.monotonic() + 10 * SLOWNESS
+        while set(self.server.object_files()) != expected:
+            self.assertLess(time.monotonic(), deadline, "objects of a deleted product stay")
+            time.sleep(0.02)
+
+    def test_silent_uploads_hold_up_nobody_for_ever(self):
+        """As many registrations as there are places, all silent: the next is refused with a time to come back."""
+        c = self.client
+        name = self.product(references=1)
+        call, message = c.stub("AddReferences")
+        feeds, pending = [], []
+        refusal = None
+        while refusal is None and len(pending) < 64:
+            feeds.append(queue.SimpleQueue())
+            feeds[-1].put(message(config={"parent": f"products/{name}"}))
+            pending.append(call.future(iter(feeds[-1].get, None), timeout=60 * SLOWNESS))
+            try:
+                c.add(name, [images.good(1)])
+            except Failure as failure:
+                refusal = failure
+        self.check_failure(refusal, "RESOURCE_EXHAUSTED", reason="TOO_MANY_REGISTRATIONS")
+        self.assertIn("RetryInfo", refusal.details)
+        self.assertTrue(0 <= c.detect(name, images.good(9)).score <= 1)
+        for future in pending:
+            future.cancel()
+        for feed in feeds:
+            feed.put(None)
+        deadline = time.monotonic() + 10 * SLOWNESS
+        while True:
+            try:
+                c.add(name, [images.good(2)])
+                break
+            except Failure:
+                self.assertLess(time.monotonic(), deadline, "places of cancelled registrations stay taken")
+                time.sleep(0.02)
 
 
 class Batches(ServerTestCase):

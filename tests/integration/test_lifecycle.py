@@ -12,8 +12,8 @@ import grpc
 from grpc_health.v1 import health_pb2
 
 import images
-from harness import (BIN, CALL_LIMIT, EXIT_CONFIGURATION, EXIT_LOCKED, EXIT_USAGE, SLOWNESS, Failure, Server,
-                     ServerDied, TestCase, main, rpc_errors, server_environment)
+from harness import (BIN, CALL_LIMIT, EXIT_CONFIGURATION, EXIT_DATA, EXIT_LOCKED, EXIT_USAGE, SLOWNESS, Failure,
+                     Server, ServerDied, TestCase, main, server_environment)
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -368,6 +368,64 @@ class Restarting(TestCase):
                 c = server.client()
                 c.add("none", images.good_parts(2))
                 self.assertEqual(c.GetProduct(name="products/none").reference_count, 2)
+
+    def test_a_damaged_image_is_named_and_healed_by_registering_it_again(self):
+        with Server() as server:
+            c = server.client()
+            for n, product in enumerate(("bit", "gone", "other")):
+                c.create(product)
+                c.add(product, images.good_parts(2, first=1 + 10 * n))
+            scores = {p: c.detect(p, images.good(77)).score for p in ("bit", "gone", "other")}
+            victims = {p: c.list_references(p)[0] for p in ("bit", "gone")}
+            self.assertEqual(server.terminate(), 0)
+            files = server.object_files()
+            flipped = bytearray(files[victims["bit"].sha256].read_bytes())
+            flipped[len(flipped) // 2] ^= 1
+            files[victims["bit"].sha256].write_bytes(flipped)
+            files[victims["gone"].sha256].unlink()
+            server.start()
+            c = server.client()
+            # The features are still there, and checked, so nothing is worse yet.
+            for product, score in scores.items():
+                self.assert_same_bits(c.detect(product, images.good(77)).score, score)
+            self.assertEqual(server.terminate(), 0)
+            shutil.rmtree(server.data / "cache")
+            server.start()
+            c = server.client()
+            for n, product in enumerate(("bit", "gone")):
+                name = victims[product].name
+                for call in (lambda: c.detect(product, images.good(77)),
+                             lambda: c.GetReference(name=name, view="FULL"),
+                             lambda: c.GetReference(name=name, view="THUMBNAIL")):
+                    failure = self.fails("DATA_LOSS", call, reason="DATA_DAMAGED")
+                    self.assertIn(name.rpartition("/")[2], failure.message)
+                    self.assertNotIn(str(server.folder), failure.message)
+                c.add(product, [images.good(1 + 10 * n)])
+                self.assertEqual(c.GetReference(name=name, view="FULL").content, images.good(1 + 10 * n))
+            for product, score in scores.items():
+                self.assert_same_bits(c.detect(product, images.good(77)).score, score)
+
+    def test_a_damaged_database_ends_the_start_and_is_left_alone(self):
+        with Server() as server:
+            c = server.client()
+            c.create("part")
+            c.add("part", images.good_parts(2))
+            self.assertEqual(server.terminate(), 0)
+            path = server.data / "hfwa.db"
+            whole = path.read_bytes()
+            for name, data in (("no header", b"\0" * 100 + whole[100:]), ("cut", whole[:len(whole) // 2]),
+                               ("empty", b""), ("noise", bytes(range(256)) * 64)):
+                with self.subTest(name):
+                    path.write_bytes(data)
+                    with self.assertRaises(ServerDied) as caught:
+                        server.start()
+                    self.assertEqual(caught.exception.code, EXIT_DATA, caught.exception)
+                    self.assertIn("hfwa.db", json.loads(caught.exception.log.strip().splitlines()[-1])["error"])
+                    self.assertEqual(path.read_bytes(), data)
+            path.write_bytes(whole)
+            server.start()
+            self.assertEqual(len(server.client().list_references("part")), 2)
+            self.assertEqual(len(server.object_files()), 2)
 
     def test_request_ids_outlive_a_restart(self):
         request_id = "3f0c9c9e-7f57-4a53-9c52-0b1f6a3f8c11"
