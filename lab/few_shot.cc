@@ -13,8 +13,11 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "core/base/status_macros.h"
+#include "core/engine/image_input.h"
+#include "core/engine/reference_views.h"
 #include "core/model/maps.h"
 #include "core/model/torch_errors.h"
+#include "core/scoring/score_model.h"
 #include "lab/image_set.h"
 #include "lab/metrics.h"
 #include "lab/model_input.h"
@@ -36,6 +39,7 @@ struct Judged {
   double top1 = 0.0;
   double max = 0.0;
   double combined_max = 0.0;
+  double combined_mean = 0.0;
 };
 
 class FewShotRun {
@@ -59,14 +63,23 @@ class FewShotRun {
 
  private:
   using Key = std::pair<int, std::string>;  // shots, score
+  // Share of test images called anomalous at the service's own threshold, one a seed, by kind.
+  using Called = std::map<std::string, std::vector<double>>;
 
   absl::Status Check() const;
   int Drawn() const {
     return std::max(kDrawn, *std::max_element(options_.shots.begin(), options_.shots.end()));
   }
   absl::Status EncodeAll();
-  absl::StatusOr<Encoded> Encode(const std::string& path) const;
+  absl::StatusOr<Encoded> Encode(const at::Tensor& image) const;
+  absl::StatusOr<Encoded> EncodeFile(const std::string& path) const;
+  bool Wants(const std::string& score) const {
+    return std::count(options_.scores.begin(), options_.scores.end(), score) > 0;
+  }
   void Measure(int shots);
+  scoring::ScoreModel ServiceScore(const std::vector<int>& drawn, int shots) const;
+  scoring::RawScore Raw(const Encoded& image, const Judged& judged) const;
+  void AddService(int shots, const std::vector<Judged>& judged, const scoring::ScoreModel& model);
   Judged Judge(const Encoded& image, const at::Tensor& bank) const;
   std::vector<double> Scores(const std::vector<Judged>& judged, const std::string& score) const;
   void Add(const Key& key, const std::vector<double>& scores);
@@ -76,17 +89,19 @@ class FewShotRun {
   std::ostream& out_;
   ImageSet set_;
   std::unique_ptr<model::Hfwa> hfwa_;
-  std::map<int, Encoded> references_;  // by index in the pool
+  std::map<int, Encoded> references_;          // by index in the pool
+  std::map<int, std::vector<Encoded>> views_;  // of references, where one alone is judged
   std::vector<Encoded> tests_;
   std::map<Key, std::map<std::string, std::vector<double>>> aurocs_;  // kind -> one a seed
+  std::map<int, Called> called_;                                      // by shots
 };
 
 absl::Status FewShotRun::Check() const {
-  static const std::set<std::string> kScores = {"top1", "max", "paper"};
+  static const std::set<std::string> kScores = {"top1", "max", "paper", "service"};
   for (const std::string& score : options_.scores) {
     if (kScores.count(score) == 0) {
       return absl::InvalidArgumentError(
-          absl::StrCat("score '", score, "' is none of top1, max, paper"));
+          absl::StrCat("score '", score, "' is none of top1, max, paper, service"));
     }
   }
   for (const int shots : options_.shots) {
@@ -101,8 +116,12 @@ absl::Status FewShotRun::Check() const {
   return absl::OkStatus();
 }
 
-absl::StatusOr<Encoded> FewShotRun::Encode(const std::string& path) const {
+absl::StatusOr<Encoded> FewShotRun::EncodeFile(const std::string& path) const {
   HFWA_ASSIGN_OR_RETURN(const at::Tensor image, ReadModelInput(path, hfwa_->config()));
+  return Encode(image);
+}
+
+absl::StatusOr<Encoded> FewShotRun::Encode(const at::Tensor& image) const {
   const std::vector<int> first_class = {0};
   HFWA_ASSIGN_OR_RETURN(const model::ForwardResult result, hfwa_->Forward(image, first_class));
   Encoded encoded;
@@ -119,11 +138,21 @@ absl::Status FewShotRun::EncodeAll() {
     for (const int index : PythonRandom(static_cast<uint32_t>(seed))
                                .Sample(static_cast<int>(set_.pool.size()), Drawn())) {
       if (references_.count(index) > 0) continue;
-      HFWA_ASSIGN_OR_RETURN(references_[index], Encode(set_.pool[static_cast<size_t>(index)]));
+      const std::string& path = set_.pool[static_cast<size_t>(index)];
+      HFWA_ASSIGN_OR_RETURN(references_[index], EncodeFile(path));
+      if (!Wants("service") || std::count(options_.shots.begin(), options_.shots.end(), 1) == 0)
+        continue;
+      HFWA_ASSIGN_OR_RETURN(const image::Image picture, ReadPicture(path));
+      for (const image::Image& view :
+           engine::ReferenceViews(picture, hfwa_->config().vision.image_size)) {
+        HFWA_ASSIGN_OR_RETURN(Encoded encoded,
+                              Encode(engine::ToModelTensor(view, hfwa_->config()).unsqueeze(0)));
+        views_[index].push_back(std::move(encoded));
+      }
     }
   }
   for (const TestImage& test : set_.tests) {
-    HFWA_ASSIGN_OR_RETURN(Encoded encoded, Encode(test.path));
+    HFWA_ASSIGN_OR_RETURN(Encoded encoded, EncodeFile(test.path));
     tests_.push_back(std::move(encoded));
   }
   return absl::OkStatus();
@@ -139,8 +168,54 @@ void FewShotRun::Measure(int shots) {
     const at::Tensor bank = at::cat(parts, 1).to(at::kFloat);  // [n, K * L, E]
     std::vector<Judged> judged;
     for (const Encoded& test : tests_) judged.push_back(Judge(test, bank));
-    for (const std::string& score : options_.scores) Add({shots, score}, Scores(judged, score));
+    for (const std::string& score : options_.scores) {
+      if (score == "service") {
+        AddService(shots, judged, ServiceScore(drawn, shots));
+      } else {
+        Add({shots, score}, Scores(judged, score));
+      }
+    }
   }
+}
+
+scoring::RawScore FewShotRun::Raw(const Encoded& image, const Judged& judged) const {
+  scoring::RawScore raw;
+  raw.map_max = judged.combined_max;
+  if (hfwa_->config().has_language()) raw.text_probability = image.probability;
+  return raw;
+}
+
+// As the engine derives it from a product's references (docs/scoring.md).
+scoring::ScoreModel FewShotRun::ServiceScore(const std::vector<int>& drawn, int shots) const {
+  std::vector<scoring::ReferenceRaw> raws;
+  const auto judge = [&](const Encoded& image, const std::vector<at::Tensor>& bank) {
+    const Judged judged = Judge(image, at::cat(bank, 1).to(at::kFloat));
+    raws.push_back({.raw = Raw(image, judged), .map_mean = judged.combined_mean});
+  };
+  if (shots == 1) {
+    for (const Encoded& view : views_.at(drawn[0])) judge(view, {references_.at(drawn[0]).tokens});
+    return scoring::ScoreModel::FromReferences(raws);
+  }
+  for (int k = 0; k < shots; ++k) {
+    std::vector<at::Tensor> others;
+    for (int other = 0; other < shots; ++other) {
+      if (other != k) others.push_back(references_.at(drawn[static_cast<size_t>(other)]).tokens);
+    }
+    judge(references_.at(drawn[static_cast<size_t>(k)]), others);
+  }
+  return scoring::ScoreModel::FromReferences(raws);
+}
+
+void FewShotRun::AddService(int shots, const std::vector<Judged>& judged,
+                            const scoring::ScoreModel& model) {
+  std::vector<double> scores;
+  std::map<std::string, std::vector<double>> called;
+  for (size_t i = 0; i < judged.size(); ++i) {
+    scores.push_back(model.Score(Raw(tests_[i], judged[i])));
+    called[set_.tests[i].kind].push_back(scores.back() >= *model.threshold() ? 100.0 : 0.0);
+  }
+  Add({shots, "service"}, scores);
+  for (const auto& [kind, values] : called) called_[shots][kind].push_back(Mean(values));
 }
 
 Judged FewShotRun::Judge(const Encoded& image, const at::Tensor& bank) const {
@@ -150,7 +225,7 @@ Judged FewShotRun::Judge(const Encoded& image, const at::Tensor& bank) const {
   at::Tensor combined = model::FewShotMap(hfwa_->config(), few)[0];
   if (image.language_map.defined()) combined = combined + image.language_map;
   return {std::get<0>(sum.topk(hundredth)).mean().item<double>(), sum.max().item<double>(),
-          combined.max().item<double>()};
+          combined.max().item<double>(), combined.mean().item<double>()};
 }
 
 std::vector<double> FewShotRun::Scores(const std::vector<Judged>& judged,
@@ -206,6 +281,14 @@ void FewShotRun::Print() const {
     cell("all");
     for (const auto& [kind, values] : kinds) {
       if (kind != "all") cell(kind);
+    }
+    out_ << "\n";
+  }
+  for (const auto& [shots, kinds] : called_) {
+    out_ << "K=" << shots << " called anomalous at the service's own threshold, %:";
+    for (const auto& [kind, values] : kinds) {
+      out_ << "  " << kind << " "
+           << absl::StrFormat("%.1f (%.1f)", Mean(values), Deviation(values));
     }
     out_ << "\n";
   }

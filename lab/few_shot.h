@@ -20,8 +20,9 @@ struct FewShotOptions {
   // "top1": mean of the largest hundredth of the level sum on the grid, as published baselines
   // score. "max": largest value of that sum. "paper": SOWA's offline score (HFWA spec 7), the mean
   // of language probability and largest value of the combined map scaled over the test set; without
-  // language the latter alone.
-  std::vector<std::string> scores = {"top1", "paper"};
+  // language the latter alone. "service": the online score (docs/scoring.md), with the share of
+  // images that its default threshold calls anomalous.
+  std::vector<std::string> scores = {"top1", "paper", "service"};
   model::HfwaOptions hfwa;
 };
 

@@ -69,7 +69,7 @@ void AddFewShot(CLI::App& app, std::function<int()>& chosen) {
   command->add_option("--model", options.model, "Model directory")->required();
   command->add_option("--shots", options.shots, "Numbers of references")->delimiter(',');
   command->add_option("--seeds", options.seeds, "Draws of references")->delimiter(',');
-  command->add_option("--score", options.scores, "top1, max, paper")->delimiter(',');
+  command->add_option("--score", options.scores, "top1, max, paper, service")->delimiter(',');
   command->add_option("--precision", arguments->precision, "fp32, bf16 or fp16");
   command->add_option("--device", options.hfwa.device, "cpu, cuda or cuda:N");
   command->callback(
