@@ -12,9 +12,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "core/bank/bank.h"
 #include "core/base/status_macros.h"
-#include "core/engine/image_input.h"
-#include "core/engine/reference_views.h"
 #include "core/model/maps.h"
 #include "core/model/torch_errors.h"
 #include "core/scoring/score_model.h"
@@ -71,16 +70,12 @@ class FewShotRun {
     return std::max(kDrawn, *std::max_element(options_.shots.begin(), options_.shots.end()));
   }
   absl::Status EncodeAll();
-  absl::StatusOr<Encoded> Encode(const at::Tensor& image) const;
-  absl::StatusOr<Encoded> EncodeFile(const std::string& path) const;
-  bool Wants(const std::string& score) const {
-    return std::count(options_.scores.begin(), options_.scores.end(), score) > 0;
-  }
+  absl::StatusOr<Encoded> Encode(const std::string& path) const;
   void Measure(int shots);
   scoring::ScoreModel ServiceScore(const std::vector<int>& drawn, int shots) const;
   scoring::RawScore Raw(const Encoded& image, const Judged& judged) const;
   void AddService(int shots, const std::vector<Judged>& judged, const scoring::ScoreModel& model);
-  Judged Judge(const Encoded& image, const at::Tensor& bank) const;
+  Judged Judge(const Encoded& image, const at::Tensor& few) const;
   std::vector<double> Scores(const std::vector<Judged>& judged, const std::string& score) const;
   void Add(const Key& key, const std::vector<double>& scores);
   void Print() const;
@@ -89,8 +84,7 @@ class FewShotRun {
   std::ostream& out_;
   ImageSet set_;
   std::unique_ptr<model::Hfwa> hfwa_;
-  std::map<int, Encoded> references_;          // by index in the pool
-  std::map<int, std::vector<Encoded>> views_;  // of references, where one alone is judged
+  std::map<int, Encoded> references_;  // by index in the pool
   std::vector<Encoded> tests_;
   std::map<Key, std::map<std::string, std::vector<double>>> aurocs_;  // kind -> one a seed
   std::map<int, Called> called_;                                      // by shots
@@ -116,12 +110,8 @@ absl::Status FewShotRun::Check() const {
   return absl::OkStatus();
 }
 
-absl::StatusOr<Encoded> FewShotRun::EncodeFile(const std::string& path) const {
+absl::StatusOr<Encoded> FewShotRun::Encode(const std::string& path) const {
   HFWA_ASSIGN_OR_RETURN(const at::Tensor image, ReadModelInput(path, hfwa_->config()));
-  return Encode(image);
-}
-
-absl::StatusOr<Encoded> FewShotRun::Encode(const at::Tensor& image) const {
   const std::vector<int> first_class = {0};
   HFWA_ASSIGN_OR_RETURN(const model::ForwardResult result, hfwa_->Forward(image, first_class));
   Encoded encoded;
@@ -139,20 +129,11 @@ absl::Status FewShotRun::EncodeAll() {
                                .Sample(static_cast<int>(set_.pool.size()), Drawn())) {
       if (references_.count(index) > 0) continue;
       const std::string& path = set_.pool[static_cast<size_t>(index)];
-      HFWA_ASSIGN_OR_RETURN(references_[index], EncodeFile(path));
-      if (!Wants("service") || std::count(options_.shots.begin(), options_.shots.end(), 1) == 0)
-        continue;
-      HFWA_ASSIGN_OR_RETURN(const image::Image picture, ReadPicture(path));
-      for (const image::Image& view :
-           engine::ReferenceViews(picture, hfwa_->config().vision.image_size)) {
-        HFWA_ASSIGN_OR_RETURN(Encoded encoded,
-                              Encode(engine::ToModelTensor(view, hfwa_->config()).unsqueeze(0)));
-        views_[index].push_back(std::move(encoded));
-      }
+      HFWA_ASSIGN_OR_RETURN(references_[index], Encode(path));
     }
   }
   for (const TestImage& test : set_.tests) {
-    HFWA_ASSIGN_OR_RETURN(Encoded encoded, EncodeFile(test.path));
+    HFWA_ASSIGN_OR_RETURN(Encoded encoded, Encode(test.path));
     tests_.push_back(std::move(encoded));
   }
   return absl::OkStatus();
@@ -167,7 +148,10 @@ void FewShotRun::Measure(int shots) {
       parts.push_back(references_.at(drawn[static_cast<size_t>(k)]).tokens);
     const at::Tensor bank = at::cat(parts, 1).to(at::kFloat);  // [n, K * L, E]
     std::vector<Judged> judged;
-    for (const Encoded& test : tests_) judged.push_back(Judge(test, bank));
+    for (const Encoded& test : tests_) {
+      judged.push_back(
+          Judge(test, model::MatchTokens(test.tokens.to(at::kFloat).unsqueeze(0), bank)));
+    }
     for (const std::string& score : options_.scores) {
       if (score == "service") {
         AddService(shots, judged, ServiceScore(drawn, shots));
@@ -188,20 +172,22 @@ scoring::RawScore FewShotRun::Raw(const Encoded& image, const Judged& judged) co
 // As the engine derives it from a product's references (docs/scoring.md).
 scoring::ScoreModel FewShotRun::ServiceScore(const std::vector<int>& drawn, int shots) const {
   std::vector<scoring::ReferenceRaw> raws;
-  const auto judge = [&](const Encoded& image, const std::vector<at::Tensor>& bank) {
-    const Judged judged = Judge(image, at::cat(bank, 1).to(at::kFloat));
-    raws.push_back({.raw = Raw(image, judged), .map_mean = judged.combined_mean});
-  };
-  if (shots == 1) {
-    for (const Encoded& view : views_.at(drawn[0])) judge(view, {references_.at(drawn[0]).tokens});
-    return scoring::ScoreModel::FromReferences(raws);
-  }
   for (int k = 0; k < shots; ++k) {
+    const Encoded& reference = references_.at(drawn[static_cast<size_t>(k)]);
     std::vector<at::Tensor> others;
     for (int other = 0; other < shots; ++other) {
       if (other != k) others.push_back(references_.at(drawn[static_cast<size_t>(other)]).tokens);
     }
-    judge(references_.at(drawn[static_cast<size_t>(k)]), others);
+    at::Tensor few;
+    if (shots == 1) {
+      const auto bank = bank::Bank::Create(1, [&](int) { return reference.tokens.to(at::kFloat); });
+      few = (*bank)->MatchSelf(0).unsqueeze(0);
+    } else {
+      few = model::MatchTokens(reference.tokens.to(at::kFloat).unsqueeze(0),
+                               at::cat(others, 1).to(at::kFloat));
+    }
+    const Judged judged = Judge(reference, few);
+    raws.push_back({.raw = Raw(reference, judged), .map_mean = judged.combined_mean});
   }
   return scoring::ScoreModel::FromReferences(raws);
 }
@@ -218,8 +204,8 @@ void FewShotRun::AddService(int shots, const std::vector<Judged>& judged,
   for (const auto& [kind, values] : called) called_[shots][kind].push_back(Mean(values));
 }
 
-Judged FewShotRun::Judge(const Encoded& image, const at::Tensor& bank) const {
-  const at::Tensor few = model::MatchTokens(image.tokens.to(at::kFloat).unsqueeze(0), bank);
+// `few` [1, n, g, g]: the image's distances to a bank.
+Judged FewShotRun::Judge(const Encoded& image, const at::Tensor& few) const {
   const at::Tensor sum = few.sum(1).flatten();
   const auto hundredth = std::max<int64_t>(1, std::lround(0.01 * static_cast<double>(sum.numel())));
   at::Tensor combined = model::FewShotMap(hfwa_->config(), few)[0];

@@ -5,13 +5,9 @@
 #include <ATen/core/Tensor.h>
 
 #include "absl/status/statusor.h"
-#include "core/image/image.h"
 #include "core/model/config.h"
 
 namespace hfwa::lab {
-
-// A picture as the paper's code reads it: orientation ignored, 16-bit grey clipped.
-absl::StatusOr<image::Image> ReadPicture(const std::string& path);
 
 // A picture as the paper's code prepares it (Pillow's decoding, bicubic, EXIF ignored): [1, 3, S,
 // S] fp32.

@@ -3,6 +3,8 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <cmath>
+#include <tuple>
 #include <utility>
 
 #include "core/base/status_macros.h"
@@ -53,6 +55,22 @@ at::Tensor Bank::Match(const at::Tensor& tokens) const {
     smallest = at::minimum(smallest, MatchRange(tokens, k, std::min(kBlock, references_ - k)));
   }
   return smallest;
+}
+
+at::Tensor Bank::MatchSelf(int k, int radius) const {
+  const at::Tensor tokens = ReferenceTokens(k);
+  const int64_t length = tokens.size(1);
+  const auto grid = static_cast<int64_t>(std::lround(std::sqrt(static_cast<double>(length))));
+  // On a small grid every token must keep some others.
+  const int64_t reach = std::min<int64_t>(radius, std::max<int64_t>(0, (grid - 2) / 2));
+  const at::Tensor index = at::arange(length, tokens.options().dtype(at::kLong));
+  const auto near = [&](const at::Tensor& place) {
+    return (place.unsqueeze(0) - place.unsqueeze(1)).abs() <= reach;
+  };
+  const at::Tensor excluded =
+      near(index.div(grid, "floor")).logical_and(near(index.remainder(grid)));
+  const at::Tensor cosines = at::matmul(tokens, tokens.transpose(1, 2)).masked_fill_(excluded, -1);
+  return (1 - std::get<0>(cosines.max(2))).view({tokens.size(0), grid, grid});
 }
 
 }  // namespace hfwa::bank

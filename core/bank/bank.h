@@ -39,6 +39,13 @@ class Bank {
   // The same over the whole bank, in blocks, so that the memory for similarities is bounded.
   at::Tensor Match(const at::Tensor& tokens) const;
 
+  // A stand-in for another good part where there is only one: reference k against its own tokens
+  // more than `radius` patches away (in either direction). [n, g, g].
+  at::Tensor MatchSelf(int k, int radius = kSelfRadius) const;
+
+  // A patch and its ring of neighbours share what they see; two away is another place.
+  static constexpr int kSelfRadius = 2;
+
   // References in a block: what one step of matching may take.
   static constexpr int kBlock = 16;
 

@@ -13,7 +13,6 @@
 #include "core/base/status_macros.h"
 #include "core/engine/image_input.h"
 #include "core/engine/maps.h"
-#include "core/engine/reference_views.h"
 
 namespace hfwa::engine {
 namespace {
@@ -230,12 +229,7 @@ scoring::ReferenceRaw ProductBanks::Raw(const Features& features, const at::Tens
 absl::StatusOr<scoring::ScoreModel> ProductBanks::Calibrate(const bank::Bank& bank,
                                                             const store::Revision& revision,
                                                             int class_index) {
-  std::vector<scoring::ReferenceRaw> raws;
-  if (revision.references.size() == 1) {
-    HFWA_ASSIGN_OR_RETURN(raws, JudgeViews(bank, revision.references[0], class_index));
-  } else {
-    HFWA_ASSIGN_OR_RETURN(raws, LeaveOneOut(bank, revision, class_index));
-  }
+  HFWA_ASSIGN_OR_RETURN(const auto raws, LeaveOneOut(bank, revision, class_index));
   return scoring::ScoreModel::FromReferences(raws);
 }
 
@@ -264,33 +258,14 @@ absl::StatusOr<std::vector<scoring::ReferenceRaw>> ProductBanks::LeaveOneOut(
       }
       return absl::OkStatus();
     };
+    if (count == 1) {
+      HFWA_RETURN_IF_ERROR(encoder_->RunTask(batching::Lane::kRegister, [&] {
+        few = bank.MatchSelf(0);
+        return absl::OkStatus();
+      }));
+    }
     HFWA_RETURN_IF_ERROR(add_range(0, k));
     HFWA_RETURN_IF_ERROR(add_range(k + 1, count));
-    raws.push_back(Raw(features, few));
-  }
-  return raws;
-}
-
-absl::StatusOr<std::vector<scoring::ReferenceRaw>> ProductBanks::JudgeViews(
-    const bank::Bank& bank, const store::Reference& reference, int class_index) {
-  HFWA_ASSIGN_OR_RETURN(const std::string bytes, store_->ReadObject(reference.sha256));
-  HFWA_ASSIGN_OR_RETURN(const image::Image picture, image::Decode(bytes, decode_));
-  const int side = encoder_->model().config().vision.image_size;
-  std::vector<scoring::ReferenceRaw> raws;
-  for (const image::Image& view : ReferenceViews(picture, side)) {
-    Encoder::Request request;
-    request.image = ToModelTensor(view, encoder_->model().config());
-    request.class_index = class_index;
-    request.lane = batching::Lane::kRegister;
-    HFWA_ASSIGN_OR_RETURN(const Encoded encoded, encoder_->EncodeNow(std::move(request)));
-    Features features;
-    if (encoded.language_diff.defined()) features.language_diff = encoded.language_diff.cpu();
-    features.text_probability = encoded.text_probability;
-    at::Tensor few;
-    HFWA_RETURN_IF_ERROR(encoder_->RunTask(batching::Lane::kRegister, [&] {
-      few = bank.Match(encoded.tokens);
-      return absl::OkStatus();
-    }));
     raws.push_back(Raw(features, few));
   }
   return raws;

@@ -83,9 +83,6 @@ class ProductBanks {
   absl::StatusOr<std::vector<scoring::ReferenceRaw>> LeaveOneOut(const bank::Bank& bank,
                                                                  const store::Revision& revision,
                                                                  int class_index);
-  absl::StatusOr<std::vector<scoring::ReferenceRaw>> JudgeViews(const bank::Bank& bank,
-                                                                const store::Reference& reference,
-                                                                int class_index);
   scoring::ReferenceRaw Raw(const Features& features, const at::Tensor& few) const;
 
   static constexpr char kScoreModelHeader[] = "score model 1";

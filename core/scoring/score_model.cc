@@ -8,10 +8,11 @@ namespace {
 
 // How sharply n(m) falls below the smallest reference.
 constexpr double kSharpness = 4.0;
-// The margin above the largest reference: so many standard deviations of the references' values,
-// and at least this share of their mean (few references show too little of their spread).
+// The margin above the largest reference: a standard deviation of the references' values, and at
+// least this share of their mean divided by their number. Few references show too little of their
+// spread; the shares are measured (docs/scoring.md).
 constexpr double kMarginDeviations = 1.0;
-constexpr double kMarginShare = 0.05;
+constexpr double kMarginShare = 0.25;
 
 double Softplus(double u) {
   const double x = kSharpness * u;
@@ -60,8 +61,8 @@ ScoreModel ScoreModel::FromReferences(absl::Span<const ReferenceRaw> references)
   ScoreModel model;
   model.few_shot_ = true;
   const Summary m = Summarize(references, [](const auto& r) { return r.raw.map_max; });
-  const double margin =
-      std::max({kMarginDeviations * m.deviation, kMarginShare * std::abs(m.mean), 1e-6});
+  const double share = kMarginShare / static_cast<double>(references.size());
+  const double margin = std::max({kMarginDeviations * m.deviation, share * std::abs(m.mean), 1e-6});
   model.low_ = m.low;
   model.limit_ = m.high + margin;
   const Summary mean = Summarize(references, [](const auto& r) { return r.map_mean; });
@@ -72,7 +73,7 @@ ScoreModel ScoreModel::FromReferences(absl::Span<const ReferenceRaw> references)
   if (references[0].raw.text_probability.has_value()) {
     const Summary t =
         Summarize(references, [](const auto& r) { return r.raw.text_probability.value_or(0); });
-    const double t_margin = std::max(kMarginDeviations * t.deviation, kMarginShare * t.mean);
+    const double t_margin = std::max(kMarginDeviations * t.deviation, share * t.mean);
     threshold = 0.5 * (std::min(1.0, t.high + t_margin) + 0.5);
   }
   model.threshold_ = threshold;

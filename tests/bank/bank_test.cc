@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstdlib>
 
 namespace hfwa::bank {
 namespace {
@@ -64,6 +65,29 @@ TEST(BankTest, a_range_leaves_the_others_out) {
 TEST(BankTest, a_reference_matches_itself) {
   const auto bank = MakeBank(3);
   EXPECT_LT(bank->Match(bank->ReferenceTokens(1)).abs().max().item<float>(), 1e-6F);
+}
+
+TEST(BankTest, a_single_reference_is_compared_with_its_own_distant_patches) {
+  constexpr int kSide = 7;
+  at::Generator generator = at::detail::createCPUGenerator(5);
+  at::Tensor tokens = at::randn({kLevels, kSide * kSide, kEmbed}, generator);
+  tokens = tokens / tokens.norm(2, -1, true);
+  const auto bank = *Bank::Create(1, [&](int) { return tokens; });
+  const at::Tensor few = bank->MatchSelf(0, 2);
+  for (int level = 0; level < kLevels; ++level) {
+    for (int i = 0; i < kSide * kSide; ++i) {
+      double best = -2;
+      for (int j = 0; j < kSide * kSide; ++j) {
+        if (std::abs(i / kSide - j / kSide) <= 2 && std::abs(i % kSide - j % kSide) <= 2) continue;
+        best = std::max(best, at::dot(tokens[level][i], tokens[level][j]).item<double>());
+      }
+      EXPECT_NEAR(few[level][i / kSide][i % kSide].item<double>(), 1 - best, 1e-6)
+          << level << " " << i;
+    }
+  }
+  // On the smallest grids only the patch itself is left out, and nothing is infinite.
+  const auto small = MakeBank(1);
+  EXPECT_TRUE(at::isfinite(small->MatchSelf(0)).all().item<bool>());
 }
 
 TEST(BankTest, refuses_no_reference_other_shapes_and_passes_errors_on) {

@@ -173,7 +173,7 @@ TEST_F(EngineTest, registers_and_judges) {
   EXPECT_GT(defect->map_max, reference->map_max);
 }
 
-TEST_F(EngineTest, one_reference_is_judged_by_views_of_itself) {
+TEST_F(EngineTest, one_reference_is_judged_by_its_own_distant_patches) {
   CreateProduct("bolt");
   ASSERT_TRUE(Add("bolt", {Picture(1)}).ok());
   const auto result = Detect("bolt", Picture(1));
