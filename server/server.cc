@@ -33,6 +33,7 @@ constexpr int kRegistrationThreads = 4;
 constexpr int kRegistrationsMax = 16;
 constexpr size_t kQuotaBase = 256u << 20;
 constexpr absl::Duration kFlushMax = absl::Seconds(2);
+constexpr absl::Duration kRefusalMax = absl::Milliseconds(250);
 
 // TLS comes here.
 std::shared_ptr<grpc::ServerCredentials> MakeCredentials(const ServerConfig&) {
@@ -147,6 +148,9 @@ class GrpcServer final : public Server {
       };
       health_->Drain();
       admission_.Refuse();
+      // A call that arrives just as gRPC shuts down ends as CANCELLED, which no client repeats. So
+      // busy clients are first told DRAINING, with a time to come back.
+      absl::SleepFor(std::min(left() / 4, kRefusalMax));
       // Admitted registrations still need the engine, so it is drained after them.
       admission_.WaitIdle(left() / 2);
       engine_->Drain(left() / 2);
