@@ -273,21 +273,31 @@ absl::StatusOr<std::unique_ptr<Registration>> LocalEngine::Register(const std::s
   return std::make_unique<LocalRegistration>(parts, std::move(product));
 }
 
+// Features of deleted references are dropped from the cache; should another product use the same
+// image, the next build encodes it again.
 absl::StatusOr<store::Product> LocalEngine::DeleteReference(const std::string& product_id,
                                                             const std::string& reference_id,
                                                             const store::Retry& retry) {
   HFWA_RETURN_IF_ERROR(Draining());
+  // Absent where this repeats a request that was carried out.
+  const auto reference = store_->GetReference(product_id, reference_id);
   HFWA_ASSIGN_OR_RETURN(store::Product product,
                         store_->DeleteReference(product_id, reference_id, retry));
   HFWA_RETURN_IF_ERROR(banks_.Refresh(product));
+  if (reference.ok()) features_.Remove(reference->sha256);
   return product;
 }
 
 absl::Status LocalEngine::DeleteProduct(const std::string& product_id, const std::string& etag,
                                         const store::Retry& retry) {
   HFWA_RETURN_IF_ERROR(Draining());
+  const auto revision = store_->CurrentRevision(product_id);
   HFWA_RETURN_IF_ERROR(store_->DeleteProduct(product_id, etag, retry));
   banks_.Drop(product_id);
+  if (revision.ok()) {
+    for (const store::Reference& reference : revision->references)
+      features_.Remove(reference.sha256);
+  }
   return absl::OkStatus();
 }
 
@@ -329,7 +339,10 @@ absl::StatusOr<std::unique_ptr<Engine>> CreateLocalEngine(const LocalEngineOptio
                           ? options.compute_threads
                           : static_cast<int>(std::thread::hardware_concurrency());
   at::set_num_threads(std::max(1, threads));
-  HFWA_ASSIGN_OR_RETURN(const model::Precision precision, model::ParsePrecision(options.precision));
+  model::Precision precision = model::FastestPrecision(options.device);
+  if (options.precision != "auto") {
+    HFWA_ASSIGN_OR_RETURN(precision, model::ParsePrecision(options.precision));
+  }
   HFWA_ASSIGN_OR_RETURN(model::ModelFiles files,
                         model::ReadModelDirectory(options.model_directory));
   model::HfwaOptions model_options;

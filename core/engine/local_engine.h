@@ -15,11 +15,11 @@ namespace hfwa::engine {
 
 struct LocalEngineOptions {
   std::string model_directory;
-  std::string data_directory;  // features are cached in its folder "cache"
-  std::string device = "cpu";  // "cpu", "cuda", "cuda:N"
-  std::string precision = "fp32";
-  int compute_threads = 0;  // of a CPU forward pass; 0: one a core
-  int decode_threads = 0;   // 0: one a core, at least 2
+  std::string data_directory;      // features are cached in its folder "cache"
+  std::string device = "cpu";      // "cpu", "cuda", "cuda:N"
+  std::string precision = "fp32";  // "fp32", "bf16", "fp16" or "auto": the fastest there is
+  int compute_threads = 0;         // of a CPU forward pass; 0: one a core
+  int decode_threads = 0;          // 0: one a core, at least 2
   int batch_max = 8;
   int queue_images = 256;                // in the engine at once, from admission to reply
   int64_t queue_bytes = 512ll << 20;     // that their inputs hold

@@ -136,6 +136,8 @@ absl::StatusOr<ProductBanks::Snapshot> ProductBanks::Build(const store::Product&
     std::memcpy(packed.data(), numbers.data(), numbers.size() * sizeof(double));
     // The cache may fail: then the next start computes it again.
     (void)features_->Put(ScoreModelKey(built, class_index), kScoreModelHeader, packed);
+    built.revision -= 1;
+    features_->Remove(ScoreModelKey(built, class_index));
   }
   return snapshot;
 }

@@ -57,6 +57,11 @@ absl::StatusOr<Precision> ParsePrecision(std::string_view name) {
       absl::StrCat("precision '", ToAbsl(name), "' is none of fp32, bf16, fp16"));
 }
 
+Precision FastestPrecision(std::string_view device) {
+  if (device != "cpu" || __builtin_cpu_supports("avx512bf16")) return Precision::kBf16;
+  return Precision::kFp32;
+}
+
 std::string_view PrecisionName(Precision precision) {
   switch (precision) {
     case Precision::kFp32:

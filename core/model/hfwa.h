@@ -22,6 +22,9 @@ namespace hfwa::model {
 enum class Precision { kFp32, kBf16, kFp16 };
 absl::StatusOr<Precision> ParsePrecision(std::string_view name);  // "fp32", "bf16", "fp16"
 std::string_view PrecisionName(Precision precision);
+// bf16 on CUDA and on a CPU with AVX512-BF16 (all with AMX have it); elsewhere bf16 is emulated and
+// slower than fp32.
+Precision FastestPrecision(std::string_view device);
 
 struct HfwaOptions {
   std::string device = "cpu";  // "cpu", "cuda" or "cuda:N"

@@ -388,6 +388,19 @@ TEST_F(EngineTest, late_and_cancelled_calls_never_reach_the_model) {
   EXPECT_EQ(observer_.images, 0);
 }
 
+TEST_F(EngineTest, auto_precision_names_what_it_chose) {
+  options_.precision = "auto";
+  Open();
+  EXPECT_THAT(engine_->model().precision, ::testing::AnyOf("fp32", "bf16"));
+  CreateProduct("bolt");
+  EXPECT_TRUE(Detect("bolt", Picture(1)).ok());
+  options_.precision = "fp12";
+  auto store = store::OpenSqliteStore({.directory = data_directory_ + "/other"});
+  ASSERT_TRUE(store.ok());
+  EXPECT_TRUE(absl::IsInvalidArgument(
+      CreateLocalEngine(options_, *std::move(store), &Clock::Real(), &observer_).status()));
+}
+
 TEST_F(EngineTest, draining_refuses_new_work) {
   CreateProduct("bolt");
   EXPECT_TRUE(engine_->healthy().ok());
