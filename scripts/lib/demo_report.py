@@ -65,8 +65,11 @@ def roc_svg(curves):
     return "".join(parts)
 
 
-def stage_rows(results):
-    means = {s: sum(r.get("stages_ms", {}).get(s, 0) for r in results) / len(results) for s in STAGES}
+def stage_means(results):
+    return {s: sum(r.get("stages_ms", {}).get(s, 0) for r in results) / len(results) for s in STAGES}
+
+
+def stage_rows(means):
     # The client keeps many images in flight, so the queue says more of the client than of the server.
     longest = max(*(means[s] for s in STAGES if s != "queue"), 1e-9)
     return "".join(
@@ -128,6 +131,8 @@ def main():
     curves = [("all", roc(good, defects))] + [(kind, roc(good, v)) for kind, v in sorted(scores.items())]
     called = collections.Counter((kind_of(r) != "good", r["verdict"] == "ANOMALOUS") for r in results)
 
+    means = stage_means(results)
+
     args.out.write_text(PAGE.format(
         title=html.escape(args.title), note=html.escape(args.model_note), roc=roc_svg(curves),
         aurocs="".join(f'<tr><td><i style="background:{c}"></i>{html.escape(k)}</td><td class="n">{100 * v:.1f} %</td></tr>'
@@ -135,8 +140,9 @@ def main():
         verdicts=f'<tr><td>defects found</td><td class="n">{called[True, True]} of {len(defects)}</td></tr>'
                  f'<tr><td>good parts passed</td><td class="n">{called[False, False]} of {len(good)}</td></tr>'
                  + (f'<tr><td>failed</td><td class="n">{len(failed)}</td></tr>' if failed else ""),
-        stages=stage_rows(results),
+        stages=stage_rows(means),
         cards="".join(card(r) for r in sorted(results, key=lambda r: -r["score"]))))
+    print("Mean ms: " + ", ".join(f"{stage} {means[stage]:.1f}" for stage in STAGES))
     print("AUROC " + ", ".join(f"{kind} {100 * value:.1f} %" for kind, value in rows))
 
 
