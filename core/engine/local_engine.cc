@@ -35,7 +35,10 @@ class LocalEngine final : public Engine {
         clock_(clock),
         observer_(observer),
         store_(std::move(store)),
-        features_(absl::StrCat(options.data_directory, "/cache"), model->fingerprint()),
+        // How a picture is read is part of what its features are.
+        features_(absl::StrCat(options.data_directory, "/cache"),
+                  absl::StrCat(model->fingerprint(), " upright=", options.decode.apply_orientation,
+                               " grey16=", static_cast<int>(options.decode.grey16))),
         encoder_(std::move(model),
                  {.batch_max = options.batch_max,
                   // Registrations wait here too, so admission of detect calls is the tighter bound.

@@ -236,6 +236,16 @@ TEST_F(EngineTest, a_lost_or_damaged_cache_is_rebuilt_with_the_same_score) {
   EXPECT_EQ(after->score, before->score);
 }
 
+TEST_F(EngineTest, features_made_by_another_reading_of_pictures_are_not_used) {
+  CreateProduct("bolt");
+  ASSERT_TRUE(Add("bolt", {Picture(1), Picture(2)}).ok());
+  options_.decode.apply_orientation = false;
+  Open();
+  observer_.images = 0;
+  ASSERT_TRUE(Detect("bolt", Picture(7)).ok());
+  EXPECT_EQ(observer_.images, 3) << "both references are encoded again";
+}
+
 TEST_F(EngineTest, the_same_image_scores_the_same_to_the_bit_whatever_runs_beside_it) {
   CreateProduct("bolt");
   ASSERT_TRUE(Add("bolt", {Picture(1), Picture(2)}).ok());
