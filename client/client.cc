@@ -248,7 +248,7 @@ grpc::Status Client::Impl::AddReferencesOnce(grpc::ClientContext& context,
     return grpc::Status::OK;
   }
   if (open) writer->WritesDone();
-  const grpc::Status status = writer->Finish();
+  grpc::Status status = writer->Finish();
   if (!status.ok()) return status;
   for (auto& result : *response.mutable_results()) {
     if (result.index() < 0 || static_cast<size_t>(result.index()) >= sent.size()) {

@@ -64,11 +64,11 @@ class Stream final : public DetectStream {
  public:
   Stream(std::shared_ptr<grpc::Channel> channel, std::shared_ptr<Retrier> retrier,
          absl::Duration default_deadline, DetectStreamOptions options)
-      : stub_(v1::DetectionService::NewStub(channel)),
+      : stub_(v1::DetectionService::NewStub(std::move(channel))),
         retrier_(std::move(retrier)),
         max_in_flight_(std::max<size_t>(options.max_in_flight, 1)),
         deadline_(options.deadline.value_or(default_deadline)),
-        cancel_(options.cancel, [this] { Wake(&Stream::cancelled_); }),
+        cancel_(std::move(options.cancel), [this] { Wake(&Stream::cancelled_); }),
         thread_([this] { Run(); }) {}
 
   ~Stream() override {

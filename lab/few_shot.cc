@@ -259,14 +259,13 @@ void FewShotRun::Print() const {
        << ", image AUROC in % (deviation over " << options_.seeds.size() << " seeds)\n";
   for (const auto& [key, kinds] : aurocs_) {
     out_ << "K=" << key.first << " " << std::left << std::setw(6) << key.second;
-    const auto cell = [&](const std::string& kind) {
-      const std::vector<double>& values = kinds.at(kind);
+    const auto cell = [&](const std::string& kind, const std::vector<double>& values) {
       out_ << "  " << kind << " "
            << absl::StrFormat("%.1f (%.1f)", Mean(values), Deviation(values));
     };
-    cell("all");
+    cell("all", kinds.at("all"));
     for (const auto& [kind, values] : kinds) {
-      if (kind != "all") cell(kind);
+      if (kind != "all") cell(kind, values);
     }
     out_ << "\n";
   }

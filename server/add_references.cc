@@ -162,7 +162,7 @@ class Upload {
       results_.push_back({violations.status(), 0});
       return violations.status();
     }
-    const absl::Status status = registration_->Add(image, item.source_name());
+    absl::Status status = registration_->Add(image, item.source_name());
     if (status.ok() || RefusesImageAlone(status.code()))
       results_.push_back({absl::OkStatus(), engine_items_++});
     return status;

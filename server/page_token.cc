@@ -29,7 +29,7 @@ absl::StatusOr<std::string> ReadPageToken(std::string_view list, std::string_vie
   std::string plain;
   if (token.size() <= kTokenMax && absl::WebSafeBase64Unescape(ToAbsl(token), &plain) &&
       plain.size() > kSealSize) {
-    const std::string after_id = plain.substr(kSealSize);
+    std::string after_id = plain.substr(kSealSize);
     if (plain.substr(0, kSealSize) == Seal(list, after_id)) return after_id;
   }
   return InvalidFields({{"page_token", "is not a token of this list"}}, reason::kPageTokenInvalid);

@@ -91,7 +91,7 @@ absl::Status WriteFile(const fs::path& file, const std::string& bytes) {
 std::string OutputNames::For(const fs::path& file) {
   const std::string stem = file.stem().string();
   for (int number = 1;; ++number) {
-    const std::string name = number == 1 ? stem : absl::StrCat(stem, "-", number);
+    std::string name = number == 1 ? stem : absl::StrCat(stem, "-", number);
     const auto [entry, fresh] = owners_.emplace(name, file.string());
     if (fresh || entry->second == file.string()) return name;
   }

@@ -21,14 +21,14 @@ bool IsTerminal(int fd) {
 }
 
 // The first Ctrl-C (or SIGTERM) asks for an end, the second ends.
-void HandleSignals(std::stop_source interrupt) {
+void HandleSignals(const std::stop_source& interrupt) {
   sigset_t signals;
   sigemptyset(&signals);
   sigaddset(&signals, SIGINT);
   sigaddset(&signals, SIGTERM);
   // Before any thread starts, so that all inherit it and the signals reach this one.
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-  std::thread([signals, interrupt]() mutable {
+  std::thread([signals, interrupt] {
     int signal = 0;
     sigwait(&signals, &signal);
     interrupt.request_stop();

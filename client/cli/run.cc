@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <exception>
 #include <ostream>
+#include <utility>
 
 #include "client/cli/commands.h"
 #include "client/cli/context.h"
@@ -28,7 +29,7 @@ void AddGlobalOptions(CLI::App& app, Context& context) {
 }
 
 int Run(std::vector<std::string> arguments, Terminal& terminal, std::stop_token interrupt) {
-  Context context{.terminal = terminal, .interrupt = interrupt};
+  Context context{.terminal = terminal, .interrupt = std::move(interrupt)};
   Action action;
   CLI::App app("Finds defects in pictures of manufactured parts, with an hfwa server", "hfwa");
   app.require_subcommand(1);

@@ -189,7 +189,7 @@ absl::Status MakeDirectories(FileSystem& files, const std::string& path) {
   if (exists) return absl::OkStatus();
   const std::string parent = ParentDirectory(path);
   if (parent != path) HFWA_RETURN_IF_ERROR(MakeDirectories(files, parent));
-  const absl::Status made = files.MakeDirectory(path);
+  absl::Status made = files.MakeDirectory(path);
   if (!made.ok() && !absl::IsAlreadyExists(made)) return made;
   return files.SyncDirectory(parent);
 }

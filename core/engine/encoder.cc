@@ -69,7 +69,7 @@ absl::Status Encoder::WarmUp() {
   return absl::OkStatus();
 }
 
-void Encoder::Encode(Request request, Done done) {
+void Encoder::Encode(Request request, const Done& done) {
   batching::ItemInfo info{.lane = request.lane,
                           .deadline = request.deadline,
                           .bytes = static_cast<int64_t>(request.image.nbytes()),

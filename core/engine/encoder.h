@@ -51,7 +51,7 @@ class Encoder {
 
   // `done` is called exactly once: on the device thread, where more work on the device may be done,
   // or, when refused, on the caller's or the reaper's.
-  void Encode(Request request, Done done);
+  void Encode(Request request, const Done& done);
 
   // The same, waiting.
   absl::StatusOr<Encoded> EncodeNow(Request request);

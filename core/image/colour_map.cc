@@ -129,7 +129,7 @@ Image ColorMap(const FloatMap& map, float low, float high) {
 
 Image Overlay(const Image& image, const FloatMap& map, float low, float high, float opacity) {
   // For each level of the map: the colour's part of the blend, and the picture's weight, in 1/256.
-  const int opacity256 = static_cast<int>(std::clamp(opacity, 0.0F, 1.0F) * 256.0F + 0.5F);
+  const int opacity256 = static_cast<int>(std::lround(std::clamp(opacity, 0.0F, 1.0F) * 256.0F));
   std::array<std::array<int, 4>, 256> blend;
   for (int level = 0; level < 256; ++level) {
     const int weight = opacity256 * level / 255;

@@ -54,7 +54,10 @@ Taps MakeTaps(int input, int output, Resampling resampling) {
   std::vector<double> weights(static_cast<size_t>(taps.count_max));
   for (int o = 0; o < output; ++o) {
     const double center = (o + 0.5) * scale;
+    // Pillow truncates towards zero, where lround rounds negative halves away from it.
+    // NOLINTNEXTLINE(bugprone-incorrect-roundings)
     const int first = std::max(static_cast<int>(center - support + 0.5), 0);
+    // NOLINTNEXTLINE(bugprone-incorrect-roundings)
     const int count = std::min(static_cast<int>(center + support + 0.5), input) - first;
     double sum = 0.0;
     for (int i = 0; i < count; ++i) {

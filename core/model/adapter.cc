@@ -86,7 +86,8 @@ class FwaLoader {
             const kernels::Kernels& kernels, const Trace& trace)
       : config_(config), weights_(weights), level_(level), kernels_(kernels), trace_(trace) {}
 
-  absl::StatusOr<std::unique_ptr<Adapter>> Load(std::shared_ptr<const kernels::Linear> out_proj) {
+  absl::StatusOr<std::unique_ptr<Adapter>> Load(
+      const std::shared_ptr<const kernels::Linear>& out_proj) {
     HFWA_ASSIGN_OR_RETURN(const std::shared_ptr<const kernels::Linear> in_proj, LoadInProjection());
     std::vector<FwaBlock> blocks;
     for (int j = 0; j < config_.adapter.depth; ++j) {

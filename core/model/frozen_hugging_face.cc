@@ -250,7 +250,8 @@ absl::StatusOr<std::unique_ptr<FrozenSource>> OpenHuggingFaceShards(const std::s
     if (files.count(shard) > 0) continue;
     if (files.size() == kMaxShards)
       return absl::InvalidArgumentError(absl::StrCat(index_path, ": too many shards"));
-    HFWA_ASSIGN_OR_RETURN(SafetensorsFile file, SafetensorsFile::Open(directory + "/" + shard));
+    HFWA_ASSIGN_OR_RETURN(SafetensorsFile file,
+                          SafetensorsFile::Open(absl::StrCat(directory, "/", shard)));
     files.emplace(shard, std::move(file));
   }
   return std::make_unique<HuggingFaceSource>(std::move(files), std::move(shard_of), index_path);

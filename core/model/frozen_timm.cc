@@ -59,7 +59,7 @@ class TimmSource final : public FrozenSource {
   }
 
   // Multiplies in place; the first dimension is the output's.
-  absl::StatusOr<at::Tensor> ScaleRows(const std::string& name, at::Tensor tensor,
+  absl::StatusOr<at::Tensor> ScaleRows(const std::string& name, const at::Tensor& tensor,
                                        const at::Tensor& scale) const {
     if (tensor.dim() < 1 || scale.dim() != 1 || scale.size(0) != tensor.size(0)) {
       return absl::InvalidArgumentError(
@@ -70,7 +70,7 @@ class TimmSource final : public FrozenSource {
     return tensor.mul_(scale.view(shape));
   }
 
-  absl::StatusOr<at::Tensor> Flat(const std::string& name, std::vector<int64_t> shape) const {
+  absl::StatusOr<at::Tensor> Flat(const std::string& name, at::IntArrayRef shape) const {
     HFWA_ASSIGN_OR_RETURN(const at::Tensor tensor, Widened(name));
     return tensor.reshape(shape);
   }
@@ -93,11 +93,11 @@ class TimmSource final : public FrozenSource {
         if (name.compare(end, std::string_view(renamed.openai).size(), renamed.openai) != 0)
           continue;
         const std::string kind = name.substr(end + std::string_view(renamed.openai).size());
-        HFWA_ASSIGN_OR_RETURN(at::Tensor tensor, Widened(block + renamed.timm + kind));
+        HFWA_ASSIGN_OR_RETURN(at::Tensor tensor, Widened(absl::StrCat(block, renamed.timm, kind)));
         if (renamed.layer_scale == nullptr || !file_.Has(block + renamed.layer_scale))
           return tensor;
         HFWA_ASSIGN_OR_RETURN(const at::Tensor scale, file_.ReadFp32(block + renamed.layer_scale));
-        return ScaleRows(name, std::move(tensor), scale);
+        return ScaleRows(name, tensor, scale);
       }
     }
     return absl::NotFoundError(

@@ -33,6 +33,8 @@ int64_t Reflect(int64_t i, int64_t n) {
 
 class Gaussian {
  public:
+  // The radius is SciPy's int(truncate * sigma + 0.5).
+  // NOLINTNEXTLINE(bugprone-incorrect-roundings)
   explicit Gaussian(double sigma) : radius_(static_cast<int64_t>(4.0 * sigma + 0.5)) {
     double sum = 0;
     for (int64_t x = 0; x <= radius_; ++x) {

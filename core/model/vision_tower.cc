@@ -85,7 +85,7 @@ at::Tensor VisionTower::Forward(const at::Tensor& images, bool want_image_featur
     }
   }
   if (!want_image_feature) return {};
-  const at::Tensor feature = Project(kernels_.LayerNorm(x.select(1, 0), ln_post_));
+  at::Tensor feature = Project(kernels_.LayerNorm(x.select(1, 0), ln_post_));
   Emit(trace, "image_feature", feature);
   return feature;
 }

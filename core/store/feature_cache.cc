@@ -108,7 +108,7 @@ absl::Status CheckArguments(const std::string& image_sha256, const std::string& 
 
 }  // namespace
 
-FeatureCache::FeatureCache(std::string directory, std::string fingerprint)
+FeatureCache::FeatureCache(const std::string& directory, const std::string& fingerprint)
     : directory_(absl::StrCat(directory, "/", Sha256Hex(fingerprint).substr(0, 32))) {}
 
 std::string FeatureCache::PathOf(const std::string& image_sha256) const {

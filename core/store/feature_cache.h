@@ -18,7 +18,7 @@ class FeatureCache {
  public:
   // Files live in directory/FINGERPRINT/ab/cdef…; `fingerprint` is reduced to a safe name by
   // hashing.
-  FeatureCache(std::string directory, std::string fingerprint);
+  FeatureCache(const std::string& directory, const std::string& fingerprint);
 
   // Writes atomically (temporary name, rename; no fsync: the checksum guards). `header` is a short
   // text such as the tensor's shape, compared on load.

@@ -57,7 +57,7 @@ std::string ObjectFolder::PathOf(const std::string& sha256) const {
 
 absl::Status ObjectFolder::Open() {
   HFWA_RETURN_IF_ERROR(MakeDurableFolder(folder_));
-  const absl::Status made = files_.MakeDirectory(temporary_);
+  absl::Status made = files_.MakeDirectory(temporary_);
   if (!made.ok() && !absl::IsAlreadyExists(made)) return made;
   HFWA_ASSIGN_OR_RETURN(const auto names, files_.List(temporary_));
   for (const std::string& name : names)
@@ -66,7 +66,7 @@ absl::Status ObjectFolder::Open() {
 }
 
 absl::Status ObjectFolder::SyncNames(const std::string& folder) {
-  const absl::Status synced = files_.SyncDirectory(folder);
+  absl::Status synced = files_.SyncDirectory(folder);
   if (!synced.ok()) sync_failed_ = true;
   return synced;
 }
@@ -74,7 +74,7 @@ absl::Status ObjectFolder::SyncNames(const std::string& folder) {
 absl::Status ObjectFolder::MakeDurableFolder(const std::string& folder) {
   absl::MutexLock lock(&mu_);
   if (durable_folders_.contains(folder)) return absl::OkStatus();
-  const absl::Status made = files_.MakeDirectory(folder);
+  absl::Status made = files_.MakeDirectory(folder);
   if (!made.ok() && !absl::IsAlreadyExists(made)) return made;
   HFWA_RETURN_IF_ERROR(SyncNames(ParentDirectory(folder)));
   durable_folders_.insert(folder);

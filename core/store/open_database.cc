@@ -27,7 +27,7 @@ absl::Status CheckBeforeWriting(const SqliteStoreOptions& options, ObjectFolder&
   };
   HFWA_ASSIGN_OR_RETURN(const bool exists, options.files->Exists(DatabasePath(options)));
   if (exists) {
-    const absl::Status checked = check(Database::Mode::kReadOnly);
+    absl::Status checked = check(Database::Mode::kReadOnly);
     if (!checked.ok() && !absl::IsUnavailable(checked)) return checked;
     // A process killed while it made the database left a rollback journal, which takes a writer.
     if (!checked.ok()) HFWA_RETURN_IF_ERROR(check(Database::Mode::kReadWrite));

@@ -69,7 +69,7 @@ CREATE INDEX request_time ON requests (create_time);
 constexpr const char* kSteps[] = {kVersion1};
 
 absl::Status Backup(Database& database, FileSystem& files, const std::string& path) {
-  const absl::Status removed = files.Remove(path);
+  absl::Status removed = files.Remove(path);
   if (!removed.ok() && !absl::IsNotFound(removed)) return removed;
   HFWA_ASSIGN_OR_RETURN(Statement copy, database.Prepare("VACUUM INTO ?"));
   HFWA_RETURN_IF_ERROR(copy.Bind(path).Run());

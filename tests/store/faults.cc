@@ -54,7 +54,7 @@ class FaultyFile final : public WritableFile {
   FaultyFile(std::unique_ptr<WritableFile> file, FaultPlan& plan)
       : file_(std::move(file)), plan_(plan) {}
   absl::Status Write(std::string_view bytes) override {
-    const absl::Status injected = Injected(plan_, true, "write");
+    absl::Status injected = Injected(plan_, true, "write");
     if (injected.ok()) return file_->Write(bytes);
     file_->Write(bytes.substr(0, bytes.size() / 2)).IgnoreError();  // as a real disk does
     return injected;
