@@ -79,6 +79,7 @@ absl::Status RunConverter(const std::string& converter, const fs::path& checkpoi
                           const fs::path& out) {
   std::vector<std::string> arguments = {converter, checkpoint.string(), "--out", out.string()};
   std::vector<char*> argv;
+  argv.reserve(arguments.size());
   for (std::string& argument : arguments) argv.push_back(argument.data());
   argv.push_back(nullptr);
   pid_t pid = 0;
