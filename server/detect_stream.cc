@@ -175,7 +175,7 @@ class DetectStreamReactor final : public Reactor,
     if (broken_) replies_.clear();
     const bool last = read_ended_ || broken_ || draining_ || failure_.has_value();
     if (!writing_ && !replies_.empty()) {
-      write_bytes_ = std::move(replies_.front());
+      write_bytes_.Swap(&replies_.front());
       replies_.pop_front();
       writing_ = step.write = true;
     }

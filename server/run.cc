@@ -15,6 +15,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/base/clock.h"
+#include "core/base/status_macros.h"
 #include "server/errors.h"
 #include "server/library_logs.h"
 #include "server/log.h"
@@ -95,9 +96,8 @@ int Serve(const LoadedConfig& loaded, const EngineFactory& make_engine) {
   Metrics metrics;
   std::unique_ptr<engine::Engine> engine;
   const absl::Status made = Guard([&]() -> absl::Status {
-    auto result = make_engine(config, &metrics);
-    if (result.ok()) engine = *std::move(result);
-    return result.status();
+    HFWA_ASSIGN_OR_RETURN(engine, make_engine(config, &metrics));
+    return absl::OkStatus();
   });
   if (!made.ok()) return Fail(log, "engine does not start", made);
   metrics.SetBuildInfo(kVersion, engine->model());
