@@ -20,10 +20,13 @@ Batcher::Batcher(const PlannerOptions& options, const Clock* clock, RunBatch run
   reaper_ = std::thread([this] { ReaperLoop(); });
 }
 
-Batcher::~Batcher() {
+Batcher::~Batcher() { Close(); }
+
+void Batcher::Close() {
   std::vector<std::unique_ptr<Item>> left;
   {
     absl::MutexLock lock(&mu_);
+    if (closing_) return;
     closing_ = true;
     for (auto& [ticket, item] : items_) {
       planner_.Remove(ticket);

@@ -36,7 +36,6 @@ class Batcher {
   using OnQueue = std::function<void(int, int64_t, int)>;
 
   Batcher(const PlannerOptions& options, const Clock* clock, RunBatch run, OnQueue on_queue);
-  // Refuses what waits, ends the running batch, joins.
   ~Batcher();
   Batcher(const Batcher&) = delete;
   Batcher& operator=(const Batcher&) = delete;
@@ -44,6 +43,10 @@ class Batcher {
   // On success the item ends later; on an error (see BatchPlanner::Admit; UNAVAILABLE when closing)
   // it is dropped without Refuse.
   absl::Status Submit(std::unique_ptr<Item> item, const ItemInfo& info);
+
+  // Refuses what waits and what comes, ends the running batch, joins. Not from the callbacks. Only
+  // the first call does anything.
+  void Close();
 
   // Teaches the cost model what a warm-up batch took.
   void ObserveBatch(int size, absl::Duration took);

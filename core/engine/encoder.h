@@ -56,6 +56,9 @@ class Encoder {
   // The same, waiting.
   absl::StatusOr<Encoded> EncodeNow(Request request);
 
+  // Ends the batch that runs; what waits and what comes is refused with UNAVAILABLE.
+  void Close() { batcher_->Close(); }
+
   // Runs `task` on the device thread between batches and waits for it. Keep each one short.
   absl::Status RunTask(batching::Lane lane, std::function<absl::Status()> task);
 

@@ -61,6 +61,10 @@ class LocalEngine final : public Engine {
                                                            : std::vector<std::string>{}};
   }
 
+  // Calls may still be under way: the device's and the builders' threads hand them on to the pool,
+  // so they end first.
+  ~LocalEngine() override { encoder_.Close(); }
+
   absl::Status WarmUp() { return encoder_.WarmUp(); }
 
   void Detect(DetectCall call) override;
@@ -91,6 +95,7 @@ class LocalEngine final : public Engine {
   // The stages of a call, each ending the job or handing it on.
   void Prepare(const std::shared_ptr<DetectJob>& job);
   absl::Status PrepareOrFail(const std::shared_ptr<DetectJob>& job);
+  absl::Status Encode(const std::shared_ptr<DetectJob>& job, at::Tensor image);
   void AfterForward(const std::shared_ptr<DetectJob>& job, absl::StatusOr<Encoded> encoded);
   absl::Status MatchAndMap(DetectJob& job, const Encoded& encoded);
   absl::Status Draining() const;
@@ -154,16 +159,22 @@ void LocalEngine::Detect(DetectCall call) {
   }
 }
 
-void LocalEngine::Prepare(const std::shared_ptr<DetectJob>& job) {
+// Runs a stage that hands the job on, or ends the job with the stage's error.
+template <typename Function>
+void RunStage(const std::shared_ptr<DetectJob>& job, Function&& stage) {
   absl::Status status;
   try {
-    status = PrepareOrFail(job);
+    status = stage();
   } catch (const std::bad_alloc&) {
     status = Annotate(absl::ResourceExhaustedError("no memory for the image"), "MEMORY_FULL");
   } catch (const std::exception& e) {
     status = absl::InternalError(e.what());
   }
   if (!status.ok()) job->End(std::move(status));
+}
+
+void LocalEngine::Prepare(const std::shared_ptr<DetectJob>& job) {
+  RunStage(job, [&] { return PrepareOrFail(job); });
 }
 
 absl::Status LocalEngine::PrepareOrFail(const std::shared_ptr<DetectJob>& job) {
@@ -173,26 +184,35 @@ absl::Status LocalEngine::PrepareOrFail(const std::shared_ptr<DetectJob>& job) {
                                                           encoder_.model().config(), *clock_));
   job->Took(Stage::kDecode, image.decode_time);
   job->Took(Stage::kPreprocess, image.preprocess_time);
-  // From here to the end this one version of the bank is used.
-  HFWA_ASSIGN_OR_RETURN(job->product_bank, banks_.Get(product));
+  job->manual_threshold = product.threshold;
+  job->result.image_width = image.width;
+  job->result.image_height = image.height;
+  banks_.WhenReady(product, [this, job, tensor = std::move(image.tensor)](auto bank) mutable {
+    RunStage(job, [&]() -> absl::Status {
+      // From here to the end this one version of the bank is used.
+      HFWA_ASSIGN_OR_RETURN(job->product_bank, std::move(bank));
+      return Encode(job, std::move(tensor));
+    });
+  });
+  return absl::OkStatus();
+}
+
+absl::Status LocalEngine::Encode(const std::shared_ptr<DetectJob>& job, at::Tensor image) {
   const bool has_bank = job->product_bank->bank != nullptr;
   if (!has_bank && !info_.has_language) {
     return Annotate(absl::FailedPreconditionError("the product has no reference image, and this "
                                                   "model has no language side to judge without"),
                     "NO_REFERENCES");
   }
-  job->manual_threshold = product.threshold;
   job->result.revision = job->product_bank->revision;
   job->result.method = !has_bank            ? Method::kZeroShot
                        : info_.has_language ? Method::kFewShot
                                             : Method::kFewShotVisualOnly;
-  job->result.image_width = image.width;
-  job->result.image_height = image.height;
   job->result.grid_size = info_.grid_size;
   HFWA_RETURN_IF_ERROR(job->CheckAlive());
 
   Encoder::Request request;
-  request.image = std::move(image.tensor);
+  request.image = std::move(image);
   request.class_index = job->product_bank->class_index;
   request.deadline = job->call.deadline;
   request.cancelled = job->call.cancelled;

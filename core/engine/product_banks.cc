@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
 #include <utility>
 #include <vector>
 
@@ -20,6 +21,9 @@ namespace {
 // References that are judged against the others; more would only cost time.
 constexpr int kJudgedMax = 16;
 
+// Banks that are built at a time for calls that wait; the device is what limits them.
+constexpr int kBuilders = 2;
+
 }  // namespace
 
 ProductBanks::ProductBanks(store::Store* store, store::FeatureCache* features, Encoder* encoder,
@@ -28,7 +32,9 @@ ProductBanks::ProductBanks(store::Store* store, store::FeatureCache* features, E
       features_(features),
       encoder_(encoder),
       decode_(decode),
-      bytes_max_(bytes_max) {}
+      bytes_max_(bytes_max),
+      // One task for each product with calls that wait, and those are bounded by admission.
+      builders_("hfwa-banks", kBuilders, std::numeric_limits<size_t>::max()) {}
 
 // Snapshots --------------------------------------------------------------------------------------
 
@@ -74,6 +80,53 @@ absl::StatusOr<ProductBanks::Snapshot> ProductBanks::Get(const store::Product& p
   if (Snapshot found = Find(product, true)) return found;
   // Deleted, or changed its class, or pushed out in the same instant.
   return absl::UnavailableError("the product's memory bank changed too fast");
+}
+
+void ProductBanks::WhenReady(const store::Product& product, Ready done) {
+  Snapshot found;
+  {
+    absl::MutexLock lock(&mu_);
+    found = Find(product, building_.count(product.id) > 0);
+    if (found == nullptr) {
+      std::vector<Waiting>& waiting = waiting_[product.id];
+      waiting.push_back({product, std::move(done)});
+      if (waiting.size() > 1) return;
+    }
+  }
+  if (found != nullptr) {
+    done(std::move(found));
+    return;
+  }
+  const auto serve = [this, id = product.id] { ServeWaiting(id); };
+  if (!builders_.Submit(serve).ok()) serve();
+}
+
+void ProductBanks::ServeWaiting(const std::string& product_id) {
+  const auto get = [this](const store::Product& product) -> absl::StatusOr<Snapshot> {
+    try {
+      return Get(product);
+    } catch (const std::exception& e) {
+      return absl::InternalError(e.what());
+    }
+  };
+  store::Product first;
+  {
+    absl::MutexLock lock(&mu_);
+    first = waiting_.at(product_id).front().product;
+  }
+  const absl::StatusOr<Snapshot> snapshot = get(first);
+  std::vector<Waiting> waiting;
+  {
+    absl::MutexLock lock(&mu_);
+    waiting = std::move(waiting_.extract(product_id).mapped());
+  }
+  for (const Waiting& call : waiting) {
+    // While the build went on, the product may have been changed or made anew.
+    const bool same = snapshot.ok() ? Fits(**snapshot, call.product) &&
+                                          (*snapshot)->revision >= call.product.revision
+                                    : first.uid == call.product.uid;
+    call.done(same ? snapshot : get(call.product));
+  }
 }
 
 absl::Status ProductBanks::Refresh(const store::Product& product) {

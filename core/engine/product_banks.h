@@ -1,16 +1,19 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <list>
 #include <map>
 #include <memory>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "core/bank/bank.h"
+#include "core/base/thread_pool.h"
 #include "core/engine/encoder.h"
 #include "core/image/decode.h"
 #include "core/scoring/score_model.h"
@@ -40,6 +43,12 @@ class ProductBanks {
   // the one before it: registering never holds up detecting.
   absl::StatusOr<std::shared_ptr<const ProductBank>> Get(const store::Product& product);
 
+  // Calls `done` with what Get gives: at once where that is in memory, else from a thread of its
+  // own after the build, so that a bank that is being built holds up nobody but its own product.
+  // `done` is quick and does not throw.
+  using Ready = std::function<void(absl::StatusOr<std::shared_ptr<const ProductBank>>)>;
+  void WhenReady(const store::Product& product, Ready done);
+
   // Builds the snapshot of the product's current revision and puts it in place of the former one.
   absl::Status Refresh(const store::Product& product);
 
@@ -65,6 +74,7 @@ class ProductBanks {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void Insert(const std::string& product_id, Snapshot snapshot) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
+  void ServeWaiting(const std::string& product_id);
   absl::StatusOr<Snapshot> Build(const store::Product& product);
   // Tokens, language difference and text probability of one reference.
   struct Features {
@@ -102,6 +112,13 @@ class ProductBanks {
   int64_t bytes_ ABSL_GUARDED_BY(mu_) = 0;
   std::set<std::string> building_
       ABSL_GUARDED_BY(mu_);  // product ids; one build of a product at a time
+  struct Waiting {
+    store::Product product;
+    Ready done;
+  };
+  // By product id; whoever comes first starts the build. As many as there are admitted calls.
+  std::map<std::string, std::vector<Waiting>> waiting_ ABSL_GUARDED_BY(mu_);
+  ThreadPool builders_;  // last: its threads use the others
 };
 
 }  // namespace hfwa::engine

@@ -1,6 +1,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 #include <atomic>
 #include <filesystem>
@@ -9,6 +10,7 @@
 #include <random>
 #include <sstream>
 #include <thread>
+#include <vector>
 
 #include "absl/synchronization/notification.h"
 #include "core/engine/local_engine.h"
@@ -234,6 +236,39 @@ TEST_F(EngineTest, a_lost_or_damaged_cache_is_rebuilt_with_the_same_score) {
   const auto after = Detect("bolt", Picture(7, true));
   ASSERT_TRUE(after.ok()) << after.status();
   EXPECT_EQ(after->score, before->score);
+}
+
+TEST_F(EngineTest, a_bank_that_is_being_built_holds_up_its_own_product_alone) {
+  options_.decode_threads = 1;
+  CreateProduct("cold");
+  ASSERT_TRUE(Add("cold", {Picture(1)}).ok());
+  CreateProduct("warm");
+  ASSERT_TRUE(Add("warm", {Picture(2)}).ok());
+  const auto picture = engine_->store().ListReferences("cold", {});
+  ASSERT_TRUE(picture.ok() && picture->size() == 1);
+  engine_.reset();
+  fs::remove_all(data_directory_ + "/cache");
+  // Whoever opens the reference to encode it anew waits until somebody writes.
+  const std::string& sha256 = picture->front().sha256;
+  const std::string object =
+      data_directory_ + "/objects/" + sha256.substr(0, 2) + "/" + sha256.substr(2);
+  ASSERT_TRUE(fs::remove(object));
+  ASSERT_EQ(mkfifo(object.c_str(), 0600), 0);
+  Open();
+
+  std::vector<std::thread> callers;
+  std::vector<absl::Status> cold(3);
+  for (absl::Status& status : cold) {
+    callers.emplace_back([&] { status = Detect("cold", Picture(7)).status(); });
+  }
+  for (int i = 0; i < 3; ++i) {
+    const auto warm = Detect("warm", Picture(7), {}, Clock::Real().SteadyNow() + absl::Minutes(1));
+    EXPECT_TRUE(warm.ok()) << warm.status();
+  }
+  // A FIFO is not a picture: the build ends, and each of its callers hears why.
+  std::ofstream(object).put('x');
+  for (std::thread& caller : callers) caller.join();
+  for (const absl::Status& status : cold) EXPECT_FALSE(status.ok());
 }
 
 TEST_F(EngineTest, features_made_by_another_reading_of_pictures_are_not_used) {
