@@ -334,8 +334,9 @@ class Detection(ServerTestCase):
         self.assertGreaterEqual(len(model.class_names), 1)
         self.assertEqual(model.image_size % model.grid_size, 0)
         self.fails("NOT_FOUND", self.client.GetModel, name="models/other", reason="MODEL_NOT_FOUND")
-        for name in ("models/", "", "products/current"):
-            self.fails(("NOT_FOUND", "INVALID_ARGUMENT"), self.client.GetModel, name=name)
+        for name in ("models/", "products/current", "current"):
+            self.fails("NOT_FOUND", self.client.GetModel, name=name, reason="MODEL_NOT_FOUND")
+        self.fails("INVALID_ARGUMENT", self.client.GetModel, field="name")
 
     def test_a_reply_explains_itself(self):
         c = self.client
