@@ -1,7 +1,7 @@
-// Tells ThreadSanitizer about absl::Mutex. The distribution's Abseil isn't instrumented, so without
-// this every access under a Mutex looks like a race, and suppressing those would hide the real
-// ones. Linked into the tests of ThreadSanitizer builds only; the definitions here come before the
-// shared library's, which they call.
+// Tells ThreadSanitizer about absl::Mutex and Notification. The distribution's Abseil isn't
+// instrumented, so without this every access under a Mutex, or after a Notification, looks like a
+// race, and suppressing those would hide the real ones. Linked into the tests of ThreadSanitizer
+// builds only; the definitions here come before the shared library's, which they call.
 
 #include <dlfcn.h>
 #include <sanitizer/tsan_interface.h>
@@ -11,6 +11,7 @@
 #include <string>
 
 #include "absl/synchronization/mutex.h"
+#include "absl/synchronization/notification.h"
 
 #define HFWA_TEXT_OF(x) #x
 #define HFWA_TEXT(x) HFWA_TEXT_OF(x)
@@ -19,9 +20,9 @@ namespace {
 
 // The library's function, by the rest of its mangled name ("5Mutex4LockEv").
 template <typename Function>
-Function Real(const char* rest) {
+Function Real(const char* rest, const char* begin = "_ZN4absl") {
   const std::string space = HFWA_TEXT(ABSL_OPTION_INLINE_NAMESPACE_NAME);
-  const std::string name = "_ZN4absl" + std::to_string(space.size()) + space + rest;
+  const std::string name = begin + std::to_string(space.size()) + space + rest;
   void* found = dlsym(RTLD_NEXT, name.c_str());
   if (found == nullptr) {
     std::fprintf(stderr, "absl_mutex.cc: Abseil has no %s\n", name.c_str());
@@ -29,6 +30,8 @@ Function Real(const char* rest) {
   }
   return reinterpret_cast<Function>(found);  // member functions without virtuals take `this` first
 }
+
+constexpr char kConstMember[] = "_ZNK4absl";
 
 // A condition is evaluated, by whichever thread, with the mutex held; the library locks it unseen.
 struct Seen {
@@ -132,6 +135,25 @@ bool CondVar::WaitWithTimeout(Mutex* mu, Duration d) {
 bool CondVar::WaitWithDeadline(Mutex* mu, Time t) {
   HFWA_WAIT(mu, "7CondVar16WaitWithDeadlineEPNS0_5MutexENS0_4TimeE",
             bool (*)(CondVar*, Mutex*, Time), this, mu, t);
+}
+
+void Notification::Notify() {
+  static const auto real = Real<void (*)(Notification*)>("12Notification6NotifyEv");
+  __tsan_release(this);
+  real(this);
+}
+void Notification::WaitForNotification() const {
+  static const auto real =
+      Real<void (*)(const Notification*)>("12Notification19WaitForNotificationEv", kConstMember);
+  real(this);
+  __tsan_acquire(const_cast<Notification*>(this));
+}
+bool Notification::WaitForNotificationWithTimeout(Duration d) const {
+  static const auto real = Real<bool (*)(const Notification*, Duration)>(
+      "12Notification30WaitForNotificationWithTimeoutENS0_8DurationE", kConstMember);
+  const bool notified = real(this, d);
+  if (notified) __tsan_acquire(const_cast<Notification*>(this));
+  return notified;
 }
 
 ABSL_NAMESPACE_END
