@@ -248,7 +248,7 @@ TEST_F(EngineTest, a_bank_that_is_being_built_holds_up_its_own_product_alone) {
   ASSERT_TRUE(picture.ok() && picture->size() == 1);
   engine_.reset();
   fs::remove_all(data_directory_ + "/cache");
-  // Whoever opens the reference to encode it anew waits until somebody writes.
+  // Whoever opens the reference to encode it anew waits until somebody opens it to write.
   const std::string& sha256 = picture->front().sha256;
   const std::string object =
       data_directory_ + "/objects/" + sha256.substr(0, 2) + "/" + sha256.substr(2);
@@ -266,7 +266,7 @@ TEST_F(EngineTest, a_bank_that_is_being_built_holds_up_its_own_product_alone) {
     EXPECT_TRUE(warm.ok()) << warm.status();
   }
   // A FIFO is not a picture: the build ends, and each of its callers hears why.
-  std::ofstream(object).put('x');
+  std::ofstream(object).close();
   for (std::thread& caller : callers) caller.join();
   for (const absl::Status& status : cold) EXPECT_FALSE(status.ok());
 }
