@@ -82,14 +82,14 @@ absl::StatusOr<ProductBanks::Snapshot> ProductBanks::Get(const store::Product& p
   return absl::UnavailableError("the product's memory bank changed too fast");
 }
 
-void ProductBanks::WhenReady(const store::Product& product, Ready done) {
+void ProductBanks::WhenReady(const store::Product& product, const Ready& done) {
   Snapshot found;
   {
     absl::MutexLock lock(&mu_);
     found = Find(product, building_.count(product.id) > 0);
     if (found == nullptr) {
       std::vector<Waiting>& waiting = waiting_[product.id];
-      waiting.push_back({product, std::move(done)});
+      waiting.push_back({product, done});
       if (waiting.size() > 1) return;
     }
   }

@@ -47,7 +47,7 @@ class ProductBanks {
   // own after the build, so that a bank that is being built holds up nobody but its own product.
   // `done` is quick and does not throw.
   using Ready = std::function<void(absl::StatusOr<std::shared_ptr<const ProductBank>>)>;
-  void WhenReady(const store::Product& product, Ready done);
+  void WhenReady(const store::Product& product, const Ready& done);
 
   // Builds the snapshot of the product's current revision and puts it in place of the former one.
   absl::Status Refresh(const store::Product& product);

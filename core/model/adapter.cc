@@ -180,11 +180,11 @@ absl::StatusOr<std::unique_ptr<Adapter>> LoadLinearAdapter(const ModelConfig& co
 
 absl::StatusOr<std::unique_ptr<Adapter>> LoadAdapter(
     const ModelConfig& config, const Weights& weights, int level,
-    std::shared_ptr<const kernels::Linear> out_proj, const kernels::Kernels& kernels,
+    const std::shared_ptr<const kernels::Linear>& out_proj, const kernels::Kernels& kernels,
     const Trace& trace) {
   if (config.adapter.type == AdapterConfig::Type::kLinear)
     return LoadLinearAdapter(config, weights, level, kernels);
-  return FwaLoader(config, weights, level, kernels, trace).Load(std::move(out_proj));
+  return FwaLoader(config, weights, level, kernels, trace).Load(out_proj);
 }
 
 }  // namespace hfwa::model

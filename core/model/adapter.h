@@ -24,7 +24,7 @@ class Adapter {
 // projection of block taps[level]; `kernels` must outlive the adapter.
 absl::StatusOr<std::unique_ptr<Adapter>> LoadAdapter(
     const ModelConfig& config, const Weights& weights, int level,
-    std::shared_ptr<const kernels::Linear> out_proj, const kernels::Kernels& kernels,
+    const std::shared_ptr<const kernels::Linear>& out_proj, const kernels::Kernels& kernels,
     const Trace& trace);
 
 }  // namespace hfwa::model

@@ -65,7 +65,7 @@ absl::StatusOr<at::Device> OpenDevice(std::string_view name) {
   return CatchTorchErrors([&]() -> absl::StatusOr<at::Device> {
     if (!at::hasCUDA()) HFWA_RETURN_IF_ERROR(LoadCuda());
     if (!at::hasCUDA()) return absl::UnavailableError("no CUDA driver or no GPU on this machine");
-    const auto count = static_cast<int>(at::detail::getCUDAHooks().deviceCount());
+    const int count = static_cast<unsigned char>(at::detail::getCUDAHooks().deviceCount());
     if (index >= count) {
       return absl::UnavailableError(absl::StrCat(
           "device '", ToAbsl(name), "' is not there: this machine has ", count, " GPU"));
