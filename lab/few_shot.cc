@@ -144,6 +144,7 @@ void FewShotRun::Measure(int shots) {
     std::vector<int> drawn = PythonRandom(static_cast<uint32_t>(seed))
                                  .Sample(static_cast<int>(set_.pool.size()), Drawn());
     std::vector<at::Tensor> parts;
+    parts.reserve(static_cast<size_t>(shots));
     for (int k = 0; k < shots; ++k)
       parts.push_back(references_.at(drawn[static_cast<size_t>(k)]).tokens);
     const at::Tensor bank = at::cat(parts, 1).to(at::kFloat);  // [n, K * L, E]
