@@ -55,6 +55,7 @@ TEST(BatcherTest, every_item_ends_exactly_once) {
         {.batch_max = 4, .items_max = 64}, &Clock::Real(),
         [](auto batch, Reason) { RunAll(std::move(batch)); }, nullptr);
     std::vector<std::thread> callers;
+    callers.reserve(4);
     for (int c = 0; c < 4; ++c) {
       callers.emplace_back([&, c] {
         std::mt19937 random(static_cast<unsigned>(c));

@@ -16,6 +16,7 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 #include <thread>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
@@ -48,7 +49,7 @@ Outcome Hfwa(const std::vector<std::string>& arguments, std::stop_token interrup
   std::ostringstream out;
   std::ostringstream err;
   Terminal terminal{.out = out, .err = err, .color = color, .progress = false};
-  const int code = Run(arguments, terminal, interrupt);
+  const int code = Run(arguments, terminal, std::move(interrupt));
   return {code, out.str(), err.str()};
 }
 

@@ -256,8 +256,9 @@ TEST_F(EngineTest, a_bank_that_is_being_built_holds_up_its_own_product_alone) {
   ASSERT_EQ(mkfifo(object.c_str(), 0600), 0);
   Open();
 
-  std::vector<std::thread> callers;
   std::vector<absl::Status> cold(3);
+  std::vector<std::thread> callers;
+  callers.reserve(cold.size());
   for (absl::Status& status : cold) {
     callers.emplace_back([&] { status = Detect("cold", Picture(7)).status(); });
   }
@@ -397,7 +398,7 @@ TEST_F(EngineTest, refuses_when_full_with_a_time_to_come_back) {
     DetectCall call;
     call.product_id = "bolt";
     call.image.encoded = picture;
-    call.done = [&](absl::StatusOr<DetectResult> result) {
+    call.done = [&](const absl::StatusOr<DetectResult>& result) {
       if (absl::IsResourceExhausted(result.status())) {
         EXPECT_EQ(Payload(result.status(), kReasonPayload), "QUEUE_FULL");
         EXPECT_NE(Payload(result.status(), kRetryPayload), "");
@@ -424,7 +425,7 @@ TEST_F(EngineTest, late_and_cancelled_calls_never_reach_the_model) {
   const std::string picture = Picture(1);
   call.image.encoded = picture;
   call.cancelled = [] { return true; };
-  call.done = [&](absl::StatusOr<DetectResult> result) {
+  call.done = [&](const absl::StatusOr<DetectResult>& result) {
     EXPECT_TRUE(absl::IsCancelled(result.status()));
     ended.Notify();
   };

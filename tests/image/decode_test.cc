@@ -136,7 +136,7 @@ TEST(Decode, exif_orientation_out_of_range_is_upright) {
 TEST(Decode, run_lengths_skip_and_stop) {
   // Two pixels of colour 1, then on to (3, 1), one pixel, end: all else is colour 0.
   std::string bmp = Bmp(4, 2, 8, 1, std::string("\2\1\0\2\1\1\1\2\0\1", 10));
-  for (int i = 0; i < 4; ++i) bmp[static_cast<size_t>(54 + i)] = 0;
+  for (size_t i = 0; i < 4; ++i) bmp[54 + i] = 0;
   bmp.replace(58, 3, "ABC");
   bmp.replace(62, 3, "abc");
   const Image image = MustDecode(bmp);

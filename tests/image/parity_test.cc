@@ -36,7 +36,7 @@ TEST(Parity, resizes_every_source_to_pillows_pixels) {
   for (const auto& [name, entry] : expected["images"].items()) {
     const Image image = MustDecode(ReadFile(ParityPath("src/" + name)));
     for (const auto& [size_text, result] : entry["expected"].items()) {
-      SCOPED_TRACE(name + " at " + size_text);
+      SCOPED_TRACE(::testing::Message() << name << " at " << size_text);
       const int size = std::stoi(size_text);
       const Image resized = Resize(image, size, size, Resampling::kBicubic);
       EXPECT_EQ(Sha256Of(resized.rgb), result["sha256"]);

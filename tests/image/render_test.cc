@@ -29,11 +29,12 @@ struct Spot {
 };
 FloatMap MapOf(int width, int height, std::initializer_list<Spot> spots) {
   FloatMap map{.width = width, .height = height, .values = {}};
-  map.values.resize(static_cast<size_t>(width * height));
+  map.values.resize(static_cast<size_t>(width) * static_cast<size_t>(height));
   for (const Spot& s : spots) {
     for (int y = s.y; y < s.y + s.height; ++y) {
       for (int x = s.x; x < s.x + s.width; ++x)
-        map.values[static_cast<size_t>(y * width + x)] = s.value;
+        map.values[static_cast<size_t>(y) * static_cast<size_t>(width) + static_cast<size_t>(x)] =
+            s.value;
     }
   }
   return map;
@@ -187,7 +188,7 @@ TEST(FindRegions, outlines_have_at_most_the_points_asked_for) {
     for (int x = 0; x < 200; ++x) {
       const double angle = std::atan2(y - 100, x - 100);
       const double radius = 60 + 30 * std::sin(17 * angle) + (x * 7 + y * 13) % 5;
-      map.values[static_cast<size_t>(y * 200 + x)] =
+      map.values[static_cast<size_t>(y) * 200 + static_cast<size_t>(x)] =
           std::hypot(y - 100, x - 100) < radius ? 1.0F : 0.0F;
     }
   }
