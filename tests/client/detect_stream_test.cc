@@ -187,7 +187,7 @@ TEST(DetectStreamTest, send_waits_when_too_many_are_in_flight) {
   std::atomic<size_t> answered = 0;
   for (int i = 0; i < 100; ++i) {
     most = std::max<size_t>(most, ++outstanding);
-    stream->Send(Request("good"), [&](absl::StatusOr<v1::DetectResponse> response) {
+    stream->Send(Request("good"), [&](const absl::StatusOr<v1::DetectResponse>& response) {
       EXPECT_TRUE(response.ok()) << response.status();
       --outstanding;
       ++answered;

@@ -41,6 +41,7 @@ TEST(HfwaTest, gives_the_same_bits_whatever_shares_the_batch) {
     for (int batch = 2; batch <= 5; ++batch) {
       for (int place = 0; place < batch; ++place) {
         std::vector<at::Tensor> images;
+        images.reserve(static_cast<size_t>(batch));
         for (int b = 0; b < batch; ++b) images.push_back(b == place ? image : others[b % 4]);
         const std::vector<int> classes(batch, 0);
         const ForwardResult together = hfwa->Forward(at::stack(images), classes).value();
@@ -175,7 +176,7 @@ TEST(HfwaTest, refuses_images_and_classes_that_do_not_fit) {
   const auto hfwa = CreateTiny();
   ASSERT_NE(hfwa, nullptr);
   const at::Tensor images = TinyInputs().at("images");
-  const auto code = [&](const at::Tensor& tensor, std::vector<int> classes) {
+  const auto code = [&](const at::Tensor& tensor, const std::vector<int>& classes) {
     return hfwa->Forward(tensor, classes).status().code();
   };
   EXPECT_EQ(code(at::Tensor(), {}), absl::StatusCode::kInvalidArgument);

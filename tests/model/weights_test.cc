@@ -12,7 +12,6 @@ namespace hfwa::model {
 namespace {
 
 using ::testing::HasSubstr;
-using ::testing::Not;
 
 ModelConfig Tiny() {
   ModelConfig config;

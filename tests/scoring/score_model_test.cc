@@ -50,7 +50,8 @@ TEST(ScoreModelTest, without_language_the_limit_scores_one_half) {
 TEST(ScoreModelTest, is_strictly_monotone_and_bounded_far_beyond_the_references) {
   const ScoreModel model = ScoreModel::FromReferences({Visual(0.8), Visual(1.0)});
   double last = -1;
-  for (double m = 0; m < 8; m += 0.01) {
+  for (int i = 0; i < 800; ++i) {
+    const double m = i * 0.01;
     const double score = model.Score({.text_probability = {}, .map_max = m});
     EXPECT_GT(score, last) << m;
     EXPECT_GE(score, 0);

@@ -174,6 +174,7 @@ TEST_F(AddReferencesRpc, many_images_pass_one_by_one) {
 
 TEST_F(AddReferencesRpc, a_client_that_goes_away_commits_nothing) {
   std::vector<std::thread> clients;
+  clients.reserve(4);
   for (int c = 0; c < 4; ++c) {
     clients.emplace_back([this, c] {
       for (int i = 0; i < 50; ++i) {

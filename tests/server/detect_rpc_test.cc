@@ -263,6 +263,7 @@ TEST_F(DetectStreamRpc, draining_answers_what_is_in_flight_and_ends_the_stream) 
 
 TEST_F(DetectStreamRpc, many_streams_that_die_at_any_moment_leave_nothing_behind) {
   std::vector<std::thread> clients;
+  clients.reserve(4);
   for (int c = 0; c < 4; ++c) {
     clients.emplace_back([this, c] {
       for (int i = 0; i < 50; ++i) {

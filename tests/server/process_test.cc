@@ -14,8 +14,6 @@
 
 #include "server/run.h"
 
-extern char** environ;
-
 namespace hfwa::server {
 namespace {
 

@@ -15,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "core/base/sha256.h"
 #include "tests/store/store_fixture.h"
 
@@ -73,14 +74,14 @@ int main(int argc, char** argv) {
     } else if (!texts.empty() && random() % 4 == 0) {
       const std::string text = texts[random() % texts.size()];
       const std::string reference = "r" + hfwa::Sha256Hex(text).substr(0, 32);
-      call("remove " + id + " " + text,
+      call(absl::StrCat("remove ", id, " ", text),
            [&] { return store.DeleteReference(id, reference, {}).status(); });
       std::erase(texts, text);
     } else {
       // Unique, or shared with other products.
       const std::string first = std::to_string(random());
       const std::string second = "shared" + std::to_string(random() % 20);
-      call("add " + id + " " + first + " " + second, [&] {
+      call(absl::StrCat("add ", id, " ", first, " ", second), [&] {
         return AddTexts(store, id, {first, second}).status();
       });
       texts.push_back(first);

@@ -103,6 +103,7 @@ TEST_F(FeatureCacheTest, hostile_arguments_are_refused) {
 
 TEST_F(FeatureCacheTest, concurrent_writers_and_readers_see_whole_files) {
   std::vector<std::thread> threads;
+  threads.reserve(3);
   for (int t = 0; t < 3; ++t) {
     threads.emplace_back([&] {
       for (int i = 0; i < 50; ++i) {

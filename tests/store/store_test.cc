@@ -23,12 +23,14 @@ class StoreTest : public StoreFixture {};
 
 std::vector<std::string> Ids(const std::vector<Product>& products) {
   std::vector<std::string> ids;
+  ids.reserve(products.size());
   for (const Product& product : products) ids.push_back(product.id);
   return ids;
 }
 
 std::vector<std::string> Hashes(const std::vector<Reference>& references) {
   std::vector<std::string> hashes;
+  hashes.reserve(references.size());
   for (const Reference& reference : references) hashes.push_back(reference.sha256);
   return hashes;
 }
