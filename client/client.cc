@@ -9,6 +9,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "client/channel.h"
 #include "client/detect_stream_impl.h"
 #include "client/error.h"
 #include "client/uuid.h"
@@ -23,8 +24,6 @@
 namespace hfwa::client {
 namespace {
 
-// A float map of the largest image is 160 MB.
-constexpr int kMaxReplyBytes = 256 << 20;
 constexpr int kPageSize = 1000;
 
 void ReallySleep(absl::Duration duration, const std::stop_token& cancel) {
@@ -114,23 +113,7 @@ struct Client::Impl {
 };
 
 absl::StatusOr<Client> Client::Connect(ClientOptions options) {
-  if (options.target.empty()) return absl::InvalidArgumentError("the server's address is empty");
-  if (options.default_deadline <= absl::ZeroDuration()) {
-    return absl::InvalidArgumentError("the deadline must be longer than nothing");
-  }
-  if (options.retry.max_retries < 0) {
-    return absl::InvalidArgumentError("the number of retries is less than 0");
-  }
-  grpc::ChannelArguments arguments;
-  arguments.SetMaxReceiveMessageSize(kMaxReplyBytes);
-  arguments.SetUserAgentPrefix("hfwa-client");
-  // One layer retries: this one.
-  arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);
-  // A server that restarts should be found again in seconds, not after gRPC's two minutes.
-  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
-  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 5000);
-  auto credentials = options.credentials ? options.credentials : grpc::InsecureChannelCredentials();
-  auto channel = grpc::CreateCustomChannel(options.target, credentials, arguments);
+  HFWA_ASSIGN_OR_RETURN(auto channel, MakeChannel(options));
   return Client(std::move(channel), std::move(options));
 }
 

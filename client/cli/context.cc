@@ -6,7 +6,6 @@
 #include <iterator>
 #include <ostream>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "client/cli/text.h"
 #include "core/base/status_macros.h"
@@ -15,25 +14,14 @@ namespace hfwa::cli {
 
 absl::StatusOr<std::optional<absl::Duration>> Context::Deadline() const {
   if (deadline.empty()) return std::nullopt;
-  absl::Duration duration;
-  double seconds = 0;
-  if (absl::SimpleAtod(deadline, &seconds)) {
-    duration = absl::Seconds(seconds);
-  } else if (!absl::ParseDuration(deadline, &duration)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("--deadline ", deadline, ": give seconds, or a time such as 500ms or 2m"));
-  }
-  if (!(duration > absl::ZeroDuration()) || duration > absl::Hours(24)) {
-    return absl::InvalidArgumentError(absl::StrCat("--deadline ", deadline, ": 0 to 24 hours"));
-  }
-  return duration;
+  return ParseTime("--deadline", deadline);
 }
 
 client::CallOptions Context::Call() const {
   return {.deadline = Deadline().value_or(std::nullopt), .cancel = interrupt};
 }
 
-absl::StatusOr<client::Client> Context::Connect() const {
+absl::StatusOr<client::ClientOptions> Context::ConnectOptions() const {
   client::ClientOptions options;
   options.target = server;
   HFWA_ASSIGN_OR_RETURN(const auto given, Deadline());
@@ -49,6 +37,11 @@ absl::StatusOr<client::Client> Context::Connect() const {
     }
     options.credentials = grpc::SslCredentials(ssl);
   }
+  return options;
+}
+
+absl::StatusOr<client::Client> Context::Connect() const {
+  HFWA_ASSIGN_OR_RETURN(client::ClientOptions options, ConnectOptions());
   return client::Client::Connect(std::move(options));
 }
 

@@ -23,7 +23,8 @@ struct Context {
   bool json = false;
   bool no_progress = false;
 
-  // The connection that the options describe.
+  // What the options say of the connection, and that connection.
+  absl::StatusOr<client::ClientOptions> ConnectOptions() const;
   absl::StatusOr<client::Client> Connect() const;
   absl::StatusOr<std::optional<absl::Duration>> Deadline() const;
   // For every call; the deadline must have been found valid (Connect does).

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "client/cli/pixels.h"
 #include "core/base/status_macros.h"
 
 namespace hfwa::cli {
@@ -22,13 +23,6 @@ constexpr uint32_t kMaxSide = 16384;
 constexpr int kMaxScans = 64;
 // Share of the heatmap in a pixel of the overlay, of 256.
 constexpr int kHeatShare = 115;
-
-// 8-bit RGB, row by row.
-struct Pixels {
-  uint32_t width = 0;
-  uint32_t height = 0;
-  std::vector<uint8_t> rgb;
-};
 
 absl::Status CheckSize(uint64_t width, uint64_t height) {
   if (width >= 1 && height >= 1 && width <= kMaxSide && height <= kMaxSide &&
@@ -58,24 +52,6 @@ absl::StatusOr<Pixels> DecodePng(const std::string& bytes) {
   }
   png_image_free(&image);
   return absl::InvalidArgumentError(absl::StrCat("PNG: ", image.message));
-}
-
-absl::StatusOr<std::string> EncodePng(const Pixels& pixels) {
-  png_image image{};
-  image.version = PNG_IMAGE_VERSION;
-  image.format = PNG_FORMAT_RGB;
-  image.width = pixels.width;
-  image.height = pixels.height;
-  // Overlays are looked at once; speed counts more than size.
-  image.flags = PNG_IMAGE_FLAG_FAST;
-  png_alloc_size_t size = PNG_IMAGE_PNG_SIZE_MAX(image);
-  std::string bytes(size, '\0');
-  const int ok =
-      png_image_write_to_memory(&image, bytes.data(), &size, 0, pixels.rgb.data(), 0, nullptr);
-  png_image_free(&image);
-  if (ok == 0) return absl::InternalError(absl::StrCat("PNG: ", image.message));
-  bytes.resize(size);
-  return bytes;
 }
 
 // libjpeg reports by calling back; this jumps out of it.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "core/base/strings.h"
 
@@ -47,6 +48,22 @@ size_t Columns(std::string_view text) {
   return static_cast<size_t>(std::count_if(text.begin(), text.end(), [](char c) {
     return (static_cast<unsigned char>(c) & 0xc0) != 0x80;
   }));
+}
+
+absl::StatusOr<absl::Duration> ParseTime(const std::string& option, const std::string& text,
+                                         absl::Duration least) {
+  absl::Duration duration;
+  double seconds = 0;
+  if (absl::SimpleAtod(text, &seconds)) {
+    duration = absl::Seconds(seconds);
+  } else if (!absl::ParseDuration(text, &duration)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(option, " ", text, ": give seconds, or a time such as 500ms or 2m"));
+  }
+  if (!(duration >= least) || duration > absl::Hours(24)) {
+    return absl::InvalidArgumentError(absl::StrCat(option, " ", text, ": 0 to 24 hours"));
+  }
+  return duration;
 }
 
 std::string PadRight(std::string_view text, size_t width) {

@@ -6,6 +6,8 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
 
 namespace hfwa::cli {
 
@@ -15,6 +17,11 @@ std::string Printable(std::string_view text);
 
 // "NOT_FOUND: no such product", safe to print.
 std::string Explain(const absl::Status& status);
+
+// "5" (seconds), "500ms" or "2m": at least `least`, at most a day. INVALID_ARGUMENT says what is
+// wrong with `option`.
+absl::StatusOr<absl::Duration> ParseTime(const std::string& option, const std::string& text,
+                                         absl::Duration least = absl::Nanoseconds(1));
 
 // "ab  " of `width` columns; longer text stays whole. Counts code points.
 std::string PadRight(std::string_view text, size_t width);
