@@ -19,6 +19,7 @@ void AddProductCommands(CLI::App& parent, Context& context, Action& action);
 void AddReferenceCommands(CLI::App& parent, Context& context, Action& action);
 void AddDetectCommand(CLI::App& parent, Context& context, Action& action);
 void AddWatchCommand(CLI::App& parent, Context& context, Action& action);
+void AddBenchCommand(CLI::App& parent, Context& context, Action& action);
 void AddModelAndHealthCommands(CLI::App& parent, Context& context, Action& action);
 void AddCompletionCommand(CLI::App& parent, Context& context, Action& action);
 

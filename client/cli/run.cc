@@ -40,6 +40,7 @@ int Run(std::vector<std::string> arguments, Terminal& terminal, std::stop_token 
   AddReferenceCommands(app, context, action);
   AddDetectCommand(app, context, action);
   AddWatchCommand(app, context, action);
+  AddBenchCommand(app, context, action);
   AddModelAndHealthCommands(app, context, action);
   AddCompletionCommand(app, context, action);
   app.footer(

@@ -525,10 +525,10 @@ TEST(CliTest, usage_errors_exit_64) {
 
 TEST(CliTest, completion_scripts_name_every_command) {
   const std::vector<std::string> words{
-      "product",  "create",    "list",   "show",       "update",
-      "delete",   "reference", "add",    "get",        "detect",
-      "watch",    "model",     "health", "completion", "threshold-exit-code",
-      "once-idle"};
+      "product",   "create",    "list",        "show",       "update",
+      "delete",    "reference", "add",         "get",        "detect",
+      "watch",     "model",     "health",      "completion", "threshold-exit-code",
+      "once-idle", "bench",     "find-goodput"};
   for (const char* shell : {"bash", "zsh", "fish"}) {
     const Outcome outcome = Hfwa({"completion", shell});
     EXPECT_EQ(outcome.code, kOk);

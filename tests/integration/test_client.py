@@ -140,6 +140,81 @@ class Command(ServerTestCase):
         self.assertLess(out.count("\n"), 400)
         self.assertEqual(self.client.health_status(), "SERVING")
 
+    def bench(self, *arguments, code=0):
+        """A short run; returns the report, whose sums hold."""
+        report, = self.json_lines("bench", *arguments, code=code)
+        self.assertEqual(report["intended"], report["sent"] + report["not_sent"])
+        self.assertEqual(report["sent"], report["ok"] + report["failed"] + report["interrupted"])
+        self.assertEqual(report["failed"], sum(f["count"] for f in report["failures"]))
+        self.assertEqual(report["ok"], sum(report["batch_sizes"].values()))
+        self.assertLessEqual(report["ok_in_time"], report["ok"])
+        replies = sum(second["ok"] for second in report["seconds"])
+        self.assertAlmostEqual(report["throughput_per_s"] * report["measured_s"], replies, places=3)
+        self.assertLessEqual(report["goodput_per_s"], report["throughput_per_s"])
+        self.assertGreater(report["ok"], 0)
+        latency, service = report["latency_ms"], report["service_latency_ms"]
+        for name in ("p50", "p90", "p95", "p99", "p99_9", "max"):
+            self.assertGreaterEqual(latency[name], service[name])
+        self.assertGreaterEqual(service["mean"], report["stages_ms"]["total"]["mean"])
+        self.assertEqual(report["valid"], report["invalid"] == [])
+        self.assertEqual(report["model_digest"], self.client.GetModel(name="models/current").digest)
+        return report
+
+    def test_bench_in_an_open_loop(self):
+        for i in range(3):
+            self.write(f"parts/{i}.png", images.good(i))
+        products = [self.product(f"-{i}", references=1) for i in range(2)]
+        before = self.server.metric_sum("hfwa_requests_total", method="Detect")
+        report = self.bench(",".join(products), "parts/", "--rate", "20", "--warmup", "0", "--duration", "2", "--cold",
+                            "--heatmap", "png", "--seed", "5", "--p99-target", "10", "--plot", "report.html")
+        self.assertTrue(report["valid"], report)
+        self.assertEqual(report["load"]["pictures"], 3)
+        self.assertEqual([c["product"] for c in report["cold"]], products)
+        self.assertEqual(self.server.metric_sum("hfwa_requests_total", method="Detect") - before, report["sent"] + 2)
+        self.assertTrue(report["p99_within_target"])
+        self.assertGreater(report["stages_ms"]["render"]["mean"], 0)
+        # 40 on average, and always the same for this seed.
+        self.assertEqual(report["sent"], 48)
+        page = (self.folder / "report.html").read_text()
+        self.assertEqual(page.count("<svg"), 4)
+        for word in ("http:", "https:", "src=", "href=", "url(", "@import", "<script"):
+            self.assertNotIn(word, page)
+
+    def test_bench_in_a_closed_loop(self):
+        product = self.product(references=1)
+        for kind in ("jpeg", "png", "raw"):
+            report = self.bench(product, "--synthetic", "96x72,64x64", "--synthetic-format", kind, "--concurrency", "2",
+                                "--warmup", "0.3", "--duration", "1")
+            self.assertTrue(report["valid"], report)
+            self.assertEqual(report["generator"]["most_outstanding"], 2)
+            self.assertEqual((report["failed"], report["not_sent"]), (0, 0))
+            self.assertEqual(report["load"]["pictures"], 8)
+            # Two are always there, so the latencies fill the time, and a little more: the last end after it.
+            self.assertGreater(report["ok"] * report["latency_ms"]["mean"], 2 * 700)
+            self.assertLess(report["ok"] * report["latency_ms"]["mean"], 2 * 1500)
+
+    def test_bench_says_when_it_could_not_send(self):
+        report = self.bench(self.product(references=1), "--synthetic", "1024x768", "--rate", "400", "--warmup", "0",
+                            "--duration", "2", "--max-outstanding", "1", code=2)
+        self.assertGreater(report["not_sent"], 0)
+        self.assertEqual(report["generator"]["most_outstanding"], 1)
+        self.assertIn("not sent", report["invalid"][0])
+
+    def test_bench_reports_when_interrupted(self):
+        run = subprocess.Popen([BIN / "hfwa", "bench", self.product(references=1), "--synthetic", "96x72", "--warmup", "0",
+                                "--concurrency", "1", "--duration", "1h", "--server", self.server.address], text=True,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=server_environment())
+        self.addCleanup(run.kill)
+        enough = self.server.metric_sum("hfwa_requests_total", method="Detect") + 5
+        deadline = time.monotonic() + 20 * SLOWNESS
+        while self.server.metric_sum("hfwa_requests_total", method="Detect") < enough and time.monotonic() < deadline:
+            time.sleep(0.05)
+        run.send_signal(signal.SIGINT)
+        out, err = run.communicate(timeout=20 * SLOWNESS)
+        self.assertEqual(run.returncode, 130, err)
+        self.assertIn("OK replies/s", out)
+        self.assertIn("note: interrupted", out)
+
     def test_no_server(self):
         ended = subprocess.run([BIN / "hfwa", "--server", "127.0.0.1:1", "--deadline", "2", "health"], text=True,
                                capture_output=True, timeout=30 * SLOWNESS, env=server_environment())
