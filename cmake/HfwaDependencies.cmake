@@ -47,3 +47,12 @@ endforeach()
 target_include_directories(torch_cpu SYSTEM INTERFACE
   "${HFWA_LIBTORCH}/torch/include" "${HFWA_LIBTORCH}/torch/include/torch/csrc/api/include")
 target_link_libraries(torch_cpu INTERFACE c10)
+
+# at::parallel_for is a plain loop in files that are not compiled for OpenMP. The runtime is LibTorch's
+# own: a second one would be a second set of threads. Not with clang, whose runtime is another one,
+# nor with ThreadSanitizer, which does not see this one's barriers.
+add_library(torch_openmp INTERFACE)
+if(CMAKE_CXX_COMPILER_ID STREQUAL GNU AND NOT HFWA_SANITIZE MATCHES thread)
+  target_compile_options(torch_openmp INTERFACE -fopenmp)
+  target_link_libraries(torch_openmp INTERFACE "${HFWA_LIBTORCH}/torch/lib/libgomp.so.1")
+endif()

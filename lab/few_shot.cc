@@ -147,7 +147,7 @@ void FewShotRun::Measure(int shots) {
     parts.reserve(static_cast<size_t>(shots));
     for (int k = 0; k < shots; ++k)
       parts.push_back(references_.at(drawn[static_cast<size_t>(k)]).tokens);
-    const at::Tensor bank = at::cat(parts, 1).to(at::kFloat);  // [n, K * L, E]
+    const auto bank = model::PackedBank::Pack(hfwa_->kernels(), at::cat(parts, 1).to(at::kFloat));
     std::vector<Judged> judged;
     for (const Encoded& test : tests_) {
       judged.push_back(
@@ -181,11 +181,13 @@ scoring::ScoreModel FewShotRun::ServiceScore(const std::vector<int>& drawn, int 
     }
     at::Tensor few;
     if (shots == 1) {
-      const auto bank = bank::Bank::Create(1, [&](int) { return reference.tokens.to(at::kFloat); });
+      const auto bank = bank::Bank::Create(1, hfwa_->kernels(),
+                                           [&](int) { return reference.tokens.to(at::kFloat); });
       few = (*bank)->MatchSelf(0).unsqueeze(0);
     } else {
-      few = model::MatchTokens(reference.tokens.to(at::kFloat).unsqueeze(0),
-                               at::cat(others, 1).to(at::kFloat));
+      few = model::MatchTokens(
+          reference.tokens.to(at::kFloat).unsqueeze(0),
+          model::PackedBank::Pack(hfwa_->kernels(), at::cat(others, 1).to(at::kFloat)));
     }
     const Judged judged = Judge(reference, few);
     raws.push_back({.raw = Raw(reference, judged), .map_mean = judged.combined_mean});

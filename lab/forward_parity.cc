@@ -168,7 +168,8 @@ absl::Status ForwardRun::RunReferences() {
     computed_[absl::StrCat("bank.", level)] = traced.at(absl::StrCat("patches.", level));
   }
   // [K, n, L, E] -> [n, K * L, E]
-  const at::Tensor bank = result.tokens.transpose(0, 1).flatten(1, 2).contiguous();
+  const auto bank = model::PackedBank::Pack(
+      hfwa_->kernels(), result.tokens.transpose(0, 1).flatten(1, 2).contiguous());
   const at::Tensor few = model::MatchTokens(tokens_, bank);
   for (int level = 0; level < config_.levels(); ++level) {
     computed_[absl::StrCat("few.", level)] = few.select(1, level);

@@ -6,31 +6,31 @@
 #include <cmath>
 #include <tuple>
 #include <utility>
+#include <vector>
 
 #include "core/base/status_macros.h"
-#include "core/model/maps.h"
 
 namespace hfwa::bank {
 
 absl::StatusOr<std::shared_ptr<const Bank>> Bank::Create(
-    int references, const std::function<absl::StatusOr<at::Tensor>(int)>& tokens_of) {
+    int references, const kernels::Kernels& kernels,
+    const std::function<absl::StatusOr<at::Tensor>(int)>& tokens_of) {
   if (references < 1) return absl::InvalidArgumentError("a bank needs at least one reference");
   try {
-    at::Tensor all;
-    int64_t length = 0;
+    model::PackedBank bank;
+    std::vector<int64_t> shape;
     for (int k = 0; k < references; ++k) {
       HFWA_ASSIGN_OR_RETURN(const at::Tensor tokens, tokens_of(k));
       if (k == 0) {
-        length = tokens.size(1);
-        all = at::empty({tokens.size(0), references * length, tokens.size(2)}, tokens.options());
+        shape = tokens.sizes().vec();
+        bank = model::PackedBank::Make(kernels, shape[0], references * shape[1], shape[2]);
       }
-      at::Tensor rows = all.narrow(1, k * length, length);
-      if (tokens.sizes() != rows.sizes()) {
+      if (tokens.sizes() != shape)
         return absl::InvalidArgumentError("references of one bank must have one shape");
-      }
-      rows.copy_(tokens);
+      for (size_t level = 0; level < bank.levels.size(); ++level)
+        bank.levels[level]->Put(k * shape[1], tokens[static_cast<int64_t>(level)]);
     }
-    return std::shared_ptr<const Bank>(new Bank(std::move(all), references));
+    return std::shared_ptr<const Bank>(new Bank(std::move(bank), references));
   } catch (const c10::Error& e) {
     return absl::ResourceExhaustedError(e.what_without_backtrace());
   } catch (const std::bad_alloc&) {
@@ -38,23 +38,26 @@ absl::StatusOr<std::shared_ptr<const Bank>> Bank::Create(
   }
 }
 
+int64_t Bank::bytes() const {
+  int64_t sum = 0;
+  for (const auto& level : tokens_.levels) sum += level->bytes();
+  return sum;
+}
+
 at::Tensor Bank::ReferenceTokens(int k) const {
-  const int64_t length = tokens_.size(1) / references_;
-  return tokens_.narrow(1, k * length, length);
+  std::vector<at::Tensor> tokens;
+  tokens.reserve(tokens_.levels.size());
+  for (const auto& level : tokens_.levels) tokens.push_back(level->Get(k * patches(), patches()));
+  return at::stack(tokens);
 }
 
 at::Tensor Bank::MatchRange(const at::Tensor& tokens, int first, int count) const {
-  const int64_t length = tokens_.size(1) / references_;
-  return model::MatchTokens(tokens.unsqueeze(0), tokens_.narrow(1, first * length, count * length))
+  return model::MatchTokens(tokens.unsqueeze(0), tokens_, first * patches(), count * patches())
       .squeeze(0);
 }
 
 at::Tensor Bank::Match(const at::Tensor& tokens) const {
-  at::Tensor smallest = MatchRange(tokens, 0, std::min(kBlock, references_));
-  for (int k = kBlock; k < references_; k += kBlock) {
-    smallest = at::minimum(smallest, MatchRange(tokens, k, std::min(kBlock, references_ - k)));
-  }
-  return smallest;
+  return MatchRange(tokens, 0, references_);
 }
 
 at::Tensor Bank::MatchSelf(int k, int radius) const {

@@ -10,11 +10,13 @@
 #include <ATen/core/Tensor.h>
 
 #include "absl/status/statusor.h"
+#include "core/kernels/kernels.h"
+#include "core/model/maps.h"
 
 namespace hfwa::bank {
 
-// Tokens of K references, side by side: one matrix a level, so that matching is one product a
-// level. Immutable; share it by std::shared_ptr<const Bank>.
+// Tokens of K references, side by side: one matrix a level, as the kernels keep it, so that
+// matching is one product a level. Immutable; share it by std::shared_ptr<const Bank>.
 class Bank {
  public:
   // Asks `tokens_of(k)` for the tokens of reference k, [n, L, E] fp32, L2-normalised, one after the
@@ -22,14 +24,13 @@ class Bank {
   // shapes differ, RESOURCE_EXHAUSTED if memory does not suffice; errors of `tokens_of` pass
   // through.
   static absl::StatusOr<std::shared_ptr<const Bank>> Create(
-      int references, const std::function<absl::StatusOr<at::Tensor>(int)>& tokens_of);
+      int references, const kernels::Kernels& kernels,
+      const std::function<absl::StatusOr<at::Tensor>(int)>& tokens_of);
 
-  // [n, K * L, E]; reference k owns rows k * L to (k + 1) * L - 1 of each level.
-  const at::Tensor& tokens() const { return tokens_; }
   int references() const { return references_; }
-  int64_t bytes() const { return tokens_.numel() * static_cast<int64_t>(sizeof(float)); }
+  int64_t bytes() const;
 
-  // Tokens of reference k, a view: [n, L, E].
+  // Tokens of reference k, as exactly as the kernels keep them: [n, L, E] fp32.
   at::Tensor ReferenceTokens(int k) const;
 
   // 1 - largest cosine of each token to any row of references first to first + count - 1. `tokens`
@@ -50,9 +51,13 @@ class Bank {
   static constexpr int kBlock = 16;
 
  private:
-  Bank(at::Tensor tokens, int references) : tokens_(std::move(tokens)), references_(references) {}
+  Bank(model::PackedBank tokens, int references)
+      : tokens_(std::move(tokens)), references_(references) {}
 
-  at::Tensor tokens_;
+  int64_t patches() const { return tokens_.rows / references_; }  // L
+
+  // Reference k owns rows k * L to (k + 1) * L - 1 of each level.
+  model::PackedBank tokens_;
   int references_;
 };
 

@@ -170,13 +170,14 @@ absl::StatusOr<ProductBanks::Snapshot> ProductBanks::Build(const store::Product&
 
   HFWA_ASSIGN_OR_RETURN(
       snapshot->bank,
-      bank::Bank::Create(
-          static_cast<int>(revision.references.size()), [&](int k) -> absl::StatusOr<at::Tensor> {
-            HFWA_ASSIGN_OR_RETURN(
-                const Features features,
-                LoadFeatures(revision.references[static_cast<size_t>(k)].sha256, class_index));
-            return features.tokens.to(encoder_->model().options().device);
-          }));
+      bank::Bank::Create(static_cast<int>(revision.references.size()), encoder_->model().kernels(),
+                         [&](int k) -> absl::StatusOr<at::Tensor> {
+                           HFWA_ASSIGN_OR_RETURN(
+                               const Features features,
+                               LoadFeatures(revision.references[static_cast<size_t>(k)].sha256,
+                                            class_index));
+                           return features.tokens.to(encoder_->model().options().device);
+                         }));
   store::Product built = product;
   built.revision = revision.number;
   auto stored = LoadScoreModel(built, class_index);

@@ -9,6 +9,7 @@
 //
 // Shapes: B images or prompts, T tokens, W width, L = grid * grid patches.
 
+#include <cstdint>
 #include <memory>
 #include <vector>
 
@@ -24,6 +25,8 @@ class Linear {
   virtual ~Linear() = default;
   // [..., in] -> [..., out], in the compute type.
   virtual at::Tensor Apply(const at::Tensor& x) const = 0;
+  // sum += Apply(x), where sum [..., out] is fp32 and contiguous; may round less.
+  virtual void AddTo(at::Tensor& sum, const at::Tensor& x) const;
 };
 
 // Linear maps with an activation between them (none after the last). Immutable, thread-safe.
@@ -32,6 +35,8 @@ class Mlp {
   virtual ~Mlp() = default;
   // [..., in] -> [..., out], in the compute type.
   virtual at::Tensor Apply(const at::Tensor& x) const = 0;
+  // sum += Apply(x), where sum [..., out] is fp32 and contiguous; may round less.
+  virtual void AddTo(at::Tensor& sum, const at::Tensor& x) const;
 };
 
 // weight [out, in], bias [out] or undefined; both fp32.
@@ -45,6 +50,20 @@ struct Norm {
   at::Tensor weight;
   at::Tensor bias;
   double eps = 1e-5;
+};
+
+// What tokens are matched against, laid out for it. Filled once, then immutable and thread-safe.
+class Rows {
+ public:
+  virtual ~Rows() = default;
+  // Rows first, first + 1, ... become `rows` [R, E], fp32 on the kernels' device.
+  virtual void Put(int64_t first, const at::Tensor& rows) = 0;
+  // Rows first to first + count - 1, as exactly as they are kept: [count, E] fp32.
+  virtual at::Tensor Get(int64_t first, int64_t count) const = 0;
+  // Largest dot product of each token with any of rows first to first + count - 1, fp32, count >=
+  // 1: tokens [T, E] fp32 -> [T]. Works in blocks of rows, so its memory does not grow with them.
+  virtual at::Tensor Maximum(const at::Tensor& tokens, int64_t first, int64_t count) const = 0;
+  virtual int64_t bytes() const = 0;
 };
 
 // Cosine attention inside square windows of a square grid (HFWA spec 4.1).
@@ -78,6 +97,9 @@ class Kernels {
   // Statistics and result fp32. [..., W] -> [..., W].
   virtual at::Tensor LayerNorm(const at::Tensor& x, const Norm& norm) const = 0;
 
+  // The same, in the type that linear maps take: fp32 or the compute type.
+  virtual at::Tensor LayerNormForLinear(const at::Tensor& x, const Norm& norm) const = 0;
+
   // Multi-head softmax(q kᵀ / √d) v over packed projections qkv [B, T, 3W] = [q | k | v], head h in
   // columns h*d .. (h+1)*d-1 of each; the score matrix is not materialised. `causal`: no token sees
   // a later one. [B, T, W] in the compute type.
@@ -88,12 +110,14 @@ class Kernels {
   // tokens back.
   virtual at::Tensor AttendWindows(const at::Tensor& x, const WindowAttention& attention) const = 0;
 
-  // Largest dot product of each token with any row, fp32: tokens [T, E], rows [R, E], R >= 1 ->
-  // [T]. Works in blocks of rows, so memory does not grow with R.
-  virtual at::Tensor RowMaximum(const at::Tensor& tokens, const at::Tensor& rows) const = 0;
+  // Room for `count` rows of `width` values; fp32 where the compute type is, and on CUDA.
+  virtual std::unique_ptr<Rows> MakeRows(int64_t count, int64_t width) const = 0;
 };
 
-// The reference implementation, on CPU or CUDA; type fp32, bf16 or fp16.
+// The fastest implementation for the device and this processor; type fp32, bf16 or fp16.
+std::unique_ptr<Kernels> MakeKernels(at::Device device, at::ScalarType type);
+
+// The reference implementation, on CPU or CUDA.
 std::unique_ptr<Kernels> MakeAtenKernels(at::Device device, at::ScalarType type);
 
 }  // namespace hfwa::kernels

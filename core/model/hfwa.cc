@@ -85,6 +85,7 @@ class Hfwa::Impl {
                         ForwardParts parts) const;
 
   const ModelConfig& config() const { return config_; }
+  const kernels::Kernels& kernels() const { return *kernels_; }
   const HfwaOptions& options() const { return options_; }
   const std::string& config_json() const { return config_json_; }
   const std::string& digest() const { return digest_; }
@@ -115,7 +116,7 @@ absl::Status Hfwa::Impl::Load(ModelFiles files) {
   digest_ = std::move(files.digest);
   HFWA_ASSIGN_OR_RETURN(device_, OpenDevice(options_.device));
   if (config_.taps.empty()) return absl::InvalidArgumentError("taps: at least one is needed");
-  kernels_ = kernels::MakeAtenKernels(device_, TypeOf(options_.precision));
+  kernels_ = kernels::MakeKernels(device_, TypeOf(options_.precision));
   HFWA_ASSIGN_OR_RETURN(tower_, VisionTower::Load(config_, files.weights, *kernels_));
   if (config_.has_language()) {
     HFWA_RETURN_IF_ERROR(LoadAdapters(files.weights));
@@ -270,6 +271,7 @@ int Hfwa::ClassIndex(std::string_view class_name) const {
 }
 
 const ModelConfig& Hfwa::config() const { return impl_->config(); }
+const kernels::Kernels& Hfwa::kernels() const { return impl_->kernels(); }
 const std::string& Hfwa::config_json() const { return impl_->config_json(); }
 const std::string& Hfwa::digest() const { return impl_->digest(); }
 const HfwaOptions& Hfwa::options() const { return impl_->options(); }

@@ -12,6 +12,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "core/kernels/kernels.h"
 #include "core/model/config.h"
 #include "core/model/prompts.h"
 #include "core/model/trace.h"
@@ -72,6 +73,8 @@ class Hfwa {
   int ClassIndex(std::string_view class_name) const;
 
   const ModelConfig& config() const;
+  // What the model computes with: banks that its tokens are matched against are made by them.
+  const kernels::Kernels& kernels() const;
   const std::string& config_json() const;
   // SHA-256 over the model's files, 64 hexadecimal digits; see also fingerprint().
   const std::string& digest() const;

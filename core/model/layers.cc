@@ -57,9 +57,9 @@ absl::StatusOr<TransformerBlock> TransformerBlock::Load(const Weights& weights,
 }
 
 void TransformerBlock::Apply(at::Tensor& x, bool causal) const {
-  const at::Tensor qkv = in_proj_->Apply(kernels_->LayerNorm(x, ln_1_));
-  x.add_(out_proj_->Apply(kernels_->Attention(qkv, heads_, causal)));
-  x.add_(mlp_->Apply(kernels_->LayerNorm(x, ln_2_)));
+  const at::Tensor qkv = in_proj_->Apply(kernels_->LayerNormForLinear(x, ln_1_));
+  out_proj_->AddTo(x, kernels_->Attention(qkv, heads_, causal));
+  mlp_->AddTo(x, kernels_->LayerNormForLinear(x, ln_2_));
 }
 
 }  // namespace hfwa::model

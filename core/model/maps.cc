@@ -91,17 +91,18 @@ class Gaussian {
   std::vector<double> weights_;  // of offsets 0..radius
 };
 
-// Tokens and bank of one image, [1, n, L, E] and [n, R, E] -> [1, n, g, g].
-at::Tensor MatchImage(const at::Tensor& tokens, const at::Tensor& bank,
-                      const kernels::Kernels& kernels) {
+// Tokens of one image, [n, L, E] -> [n, g, g].
+at::Tensor MatchImage(const at::Tensor& tokens, const PackedBank& bank, int64_t first,
+                      int64_t count) {
   const auto grid =
-      static_cast<int64_t>(std::lround(std::sqrt(static_cast<double>(tokens.size(2)))));
+      static_cast<int64_t>(std::lround(std::sqrt(static_cast<double>(tokens.size(1)))));
   std::vector<at::Tensor> levels;
-  for (int64_t level = 0; level < tokens.size(1); ++level) {
-    const at::Tensor cosine = kernels.RowMaximum(tokens[0][level].clone(), bank[level]);
-    levels.push_back(at::rsub(cosine, 1).view({grid, grid}));
+  for (size_t level = 0; level < bank.levels.size(); ++level) {
+    const at::Tensor own = tokens[static_cast<int64_t>(level)].clone();
+    levels.push_back(
+        at::rsub(bank.levels[level]->Maximum(own, first, count), 1).view({grid, grid}));
   }
-  return at::stack(levels).unsqueeze(0);
+  return at::stack(levels);
 }
 
 }  // namespace
@@ -143,13 +144,32 @@ at::Tensor ZeroShotMap(const ModelConfig& config, const at::Tensor& language_dif
   return config.filter_sigma.has_value() ? GaussianFilter(sum, *config.filter_sigma) : sum;
 }
 
-at::Tensor MatchTokens(const at::Tensor& tokens, const at::Tensor& bank) {
-  const auto kernels = kernels::MakeAtenKernels(tokens.device(), at::kFloat);
+PackedBank PackedBank::Make(const kernels::Kernels& kernels, int64_t levels, int64_t rows,
+                            int64_t width) {
+  PackedBank bank;
+  bank.rows = rows;
+  for (int64_t level = 0; level < levels; ++level)
+    bank.levels.push_back(kernels.MakeRows(rows, width));
+  return bank;
+}
+
+PackedBank PackedBank::Pack(const kernels::Kernels& kernels, const at::Tensor& bank) {
+  PackedBank packed = Make(kernels, bank.size(0), bank.size(1), bank.size(2));
+  for (size_t level = 0; level < packed.levels.size(); ++level)
+    packed.levels[level]->Put(0, bank[static_cast<int64_t>(level)]);
+  return packed;
+}
+
+at::Tensor MatchTokens(const at::Tensor& tokens, const PackedBank& bank, int64_t first,
+                       int64_t count) {
   std::vector<at::Tensor> images;
-  for (int64_t b = 0; b < tokens.size(0); ++b) {
-    images.push_back(MatchImage(tokens.narrow(0, b, 1), bank, *kernels));
-  }
-  return at::cat(images);
+  for (int64_t b = 0; b < tokens.size(0); ++b)
+    images.push_back(MatchImage(tokens[b], bank, first, count));
+  return at::stack(images);
+}
+
+at::Tensor MatchTokens(const at::Tensor& tokens, const PackedBank& bank) {
+  return MatchTokens(tokens, bank, 0, bank.rows);
 }
 
 at::Tensor FewShotMap(const ModelConfig& config, const at::Tensor& few) {

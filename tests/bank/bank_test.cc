@@ -11,6 +11,8 @@ namespace {
 
 constexpr int kLevels = 2, kGrid = 3, kEmbed = 5;
 
+const std::unique_ptr<kernels::Kernels> kFp32 = kernels::MakeKernels(at::kCPU, at::kFloat);
+
 at::Tensor RandomTokens(uint64_t seed) {
   at::Generator generator = at::detail::createCPUGenerator(seed);
   const at::Tensor tokens = at::randn({kLevels, kGrid * kGrid, kEmbed}, generator);
@@ -18,7 +20,7 @@ at::Tensor RandomTokens(uint64_t seed) {
 }
 
 std::shared_ptr<const Bank> MakeBank(int references) {
-  return *Bank::Create(references,
+  return *Bank::Create(references, *kFp32,
                        [](int k) { return RandomTokens(100 + static_cast<uint64_t>(k)); });
 }
 
@@ -72,7 +74,7 @@ TEST(BankTest, a_single_reference_is_compared_with_its_own_distant_patches) {
   at::Generator generator = at::detail::createCPUGenerator(5);
   at::Tensor tokens = at::randn({kLevels, kSide * kSide, kEmbed}, generator);
   tokens = tokens / tokens.norm(2, -1, true);
-  const auto bank = *Bank::Create(1, [&](int) { return tokens; });
+  const auto bank = *Bank::Create(1, *kFp32, [&](int) { return tokens; });
   const at::Tensor few = bank->MatchSelf(0, 2);
   for (int level = 0; level < kLevels; ++level) {
     for (int i = 0; i < kSide * kSide; ++i) {
@@ -91,13 +93,13 @@ TEST(BankTest, a_single_reference_is_compared_with_its_own_distant_patches) {
 }
 
 TEST(BankTest, refuses_no_reference_other_shapes_and_passes_errors_on) {
+  EXPECT_TRUE(absl::IsInvalidArgument(
+      Bank::Create(0, *kFp32, [](int) { return RandomTokens(1); }).status()));
   EXPECT_TRUE(
-      absl::IsInvalidArgument(Bank::Create(0, [](int) { return RandomTokens(1); }).status()));
-  EXPECT_TRUE(
-      absl::IsInvalidArgument(Bank::Create(2, [](int k) {
+      absl::IsInvalidArgument(Bank::Create(2, *kFp32, [](int k) {
                                 return k == 0 ? RandomTokens(1) : at::zeros({kLevels, 4, kEmbed});
                               }).status()));
-  EXPECT_TRUE(absl::IsDataLoss(Bank::Create(1, [](int) {
+  EXPECT_TRUE(absl::IsDataLoss(Bank::Create(1, *kFp32, [](int) {
                                  return absl::StatusOr<at::Tensor>(absl::DataLossError("x"));
                                }).status()));
 }

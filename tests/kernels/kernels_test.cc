@@ -1,13 +1,16 @@
 #include "core/kernels/kernels.h"
 
 #include <cmath>
+#include <tuple>
 #include <vector>
 
 #include <ATen/ATen.h>
 #include <ATen/CPUGeneratorImpl.h>
+#include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 
 #include "core/kernels/aten/packed_linear.h"
+#include "core/kernels/cpu/cpu_kernels.h"
 #include "core/kernels/windows.h"
 
 namespace hfwa::kernels {
@@ -100,6 +103,150 @@ TEST(AttentionTest, is_softmax_of_scaled_products_times_values) {
   }
 }
 
+at::Tensor NaiveAttention(const at::Tensor& qkv, int heads) {
+  const int64_t batch = qkv.size(0), tokens = qkv.size(1), width = qkv.size(2) / 3;
+  const at::Tensor parts =
+      qkv.to(at::kDouble).view({batch, tokens, 3, heads, width / heads}).permute({2, 0, 3, 1, 4});
+  const double scale = 1 / std::sqrt(static_cast<double>(width / heads));
+  const at::Tensor weights = (at::matmul(parts[0], parts[1].transpose(2, 3)) * scale).softmax(-1);
+  return at::matmul(weights, parts[2]).transpose(1, 2).reshape({batch, tokens, width});
+}
+
+class Bf16KernelsTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (kernels == nullptr) GTEST_SKIP() << "this processor has no AVX512-BF16";
+  }
+  const std::unique_ptr<Kernels> kernels = MakeAvx512Bf16Kernels(Products::kOwn);
+};
+
+TEST_F(Bf16KernelsTest, attention_of_any_shape_is_that_of_the_definition) {
+  for (const auto& [tokens, heads, head_dim] :
+       {std::tuple(1, 1, 16), std::tuple(5, 2, 8), std::tuple(16, 2, 48), std::tuple(33, 3, 80),
+        std::tuple(64, 2, 64), std::tuple(257, 6, 64), std::tuple(577, 2, 64)}) {
+    for (const float spread : {1.0F, 8.0F}) {
+      const at::Tensor qkv =
+          (Random({2, tokens, 3 * heads * head_dim}, tokens) * spread).to(at::kBFloat16);
+      const at::Tensor y = kernels->Attention(qkv, heads, /*causal=*/false);
+      ASSERT_EQ(y.scalar_type(), at::kBFloat16);
+      // Weights and outputs are rounded to 8 bits, each at most half a step off.
+      const double largest = qkv.abs().max().item<double>();
+      EXPECT_LE(LargestDifference(y, NaiveAttention(qkv, heads)), largest / 256)
+          << tokens << " tokens, " << heads << " heads of " << head_dim;
+      // No bit depends on the neighbour or on the number of threads.
+      const int threads = at::get_num_threads();
+      at::set_num_threads(1);
+      EXPECT_TRUE(at::equal(kernels->Attention(qkv.slice(0, 1), heads, false), y.slice(0, 1)));
+      at::set_num_threads(threads);
+    }
+  }
+}
+
+TEST_F(Bf16KernelsTest, what_is_not_a_number_stays_so) {
+  const auto is_nan = [](const at::Tensor& x) { return at::isnan(x).all().item<bool>(); };
+  at::Tensor qkv = Random({1, 20, 3 * 16}, 1).to(at::kBFloat16);
+  qkv[0][7][16] = NAN;  // one key: every query sees it
+  EXPECT_TRUE(is_nan(kernels->Attention(qkv, 1, false)));
+  at::Tensor x = Random({20, 16}, 2);
+  x[3][5] = NAN;
+  for (const Activation activation :
+       {Activation::kNone, Activation::kQuickGelu, Activation::kGelu, Activation::kRelu}) {
+    const auto mlp = kernels->PackMlp({{at::eye(16), {}}, {at::ones({16, 16}), {}}}, activation);
+    EXPECT_TRUE(is_nan(mlp->Apply(x)[3])) << static_cast<int>(activation);
+  }
+  EXPECT_TRUE(is_nan(kernels->LayerNormForLinear(x, {at::ones({16}), at::zeros({16})})[3]));
+  const auto rows = kernels->MakeRows(130, 16);
+  rows->Put(0, Random({130, 16}, 3));
+  const at::Tensor best = rows->Maximum(x, 0, 130);
+  EXPECT_TRUE(std::isnan(best[3].item<float>()));
+  EXPECT_TRUE(at::isfinite(best[4]).item<bool>());
+}
+
+TEST_F(Bf16KernelsTest, attention_survives_scores_that_differ_by_more_than_exponents_do) {
+  at::Tensor qkv = at::zeros({1, 20, 3 * 16}, at::kBFloat16);
+  qkv[0][3].slice(0, 0, 16).fill_(300);   // one query far along ...
+  qkv[0][7].slice(0, 16, 32).fill_(300);  // ... one key, and against another
+  qkv[0][8].slice(0, 16, 32).fill_(-300);
+  qkv[0][7].slice(0, 32).fill_(2);
+  const at::Tensor y = kernels->Attention(qkv, 1, false);
+  EXPECT_TRUE(at::isfinite(y).all().item<bool>());
+  EXPECT_TRUE(at::equal(y[0][3], at::full({16}, 2, at::kBFloat16)));
+}
+
+TEST_F(Bf16KernelsTest, norms_for_linear_maps) {
+  for (const int width : {8, 16, 48, 1024}) {
+    const Norm norm{1 + Random({width}, 1) / 8, Random({width}, 2), 1e-5};
+    const at::Tensor x = Random({2, 37, width}, 3) * 5 + 20;
+    const at::Tensor expected =
+        at::layer_norm(x.to(at::kDouble), {width}, norm.weight.to(at::kDouble),
+                       norm.bias.to(at::kDouble), norm.eps);
+    EXPECT_LE(LargestDifference(kernels->LayerNormForLinear(x, norm), expected), 0.02) << width;
+  }
+}
+
+at::Tensor Activated(Activation activation, const at::Tensor& x) {
+  switch (activation) {
+    case Activation::kNone:
+      return x;
+    case Activation::kQuickGelu:
+      return x * at::sigmoid(1.702 * x);
+    case Activation::kGelu:
+      return at::gelu(x);
+    case Activation::kRelu:
+      return at::relu(x);
+  }
+  return x;
+}
+
+TEST_F(Bf16KernelsTest, linear_maps_of_any_shape_are_sums_of_rounded_products) {
+  for (const auto& [rows, in, out] :
+       {std::tuple(1, 2, 1), std::tuple(7, 6, 16), std::tuple(13, 64, 70), std::tuple(97, 1026, 64),
+        std::tuple(200, 2500, 130), std::tuple(5, 7, 9)}) {
+    for (const bool bias : {false, true}) {
+      LinearWeights weights = RandomLinear(out, in, bias, rows);
+      const auto linear = kernels->PackLinear(weights);
+      const at::Tensor x = Random({rows, in}, 3).to(at::kBFloat16);
+      const at::Tensor rounded = weights.weight.to(at::kBFloat16).to(at::kDouble);
+      at::Tensor exact = at::mm(x.to(at::kDouble), rounded.t());
+      if (bias) exact += weights.bias.to(at::kDouble);
+      const at::Tensor y = linear->Apply(x);
+      EXPECT_LE(LargestDifference(y, exact), exact.abs().max().item<double>() / 256 + 1e-4)
+          << rows << " x " << in << " x " << out;
+      at::Tensor sum = Random({rows, out}, 4);
+      const at::Tensor expected = sum.to(at::kDouble) + exact;
+      linear->AddTo(sum, x);
+      // Products are summed in fp32 and not rounded again, but by LibTorch's own operator.
+      EXPECT_LE(LargestDifference(sum, expected), in % 2 == 0 ? 2e-5 : 0.03)
+          << rows << " x " << in << " x " << out;
+      // Neither neighbours nor the number of threads change a bit.
+      const int threads = at::get_num_threads();
+      at::set_num_threads(1);
+      EXPECT_TRUE(at::equal(linear->Apply(x.slice(0, rows - 1)), y.slice(0, rows - 1)) || in % 2);
+      at::set_num_threads(threads);
+    }
+  }
+}
+
+TEST_F(Bf16KernelsTest, activations_are_those_of_their_definitions) {
+  const at::Tensor x = at::cat({at::linspace(-30, 30, 4001), at::linspace(-2, 2, 4001)})
+                           .to(at::kBFloat16)
+                           .view({-1, 1})
+                           .expand({-1, 2})
+                           .contiguous();
+  const LinearWeights first{at::tensor({1.0F, 0.0F}).view({1, 2}).expand({2, 2}).contiguous(), {}};
+  const LinearWeights second{at::eye(2), {}};
+  for (const Activation activation :
+       {Activation::kNone, Activation::kQuickGelu, Activation::kGelu, Activation::kRelu}) {
+    const at::Tensor y = kernels->PackMlp({first, second}, activation)->Apply(x).to(at::kDouble);
+    const at::Tensor expected = Activated(activation, x.to(at::kDouble));
+    // Rounded once to 8 bits, and to nothing below 1e-6.
+    const at::Tensor allowed = expected.abs() / 256 + 1e-6;
+    EXPECT_TRUE(((y - expected).abs() <= allowed).all().item<bool>())
+        << static_cast<int>(activation) << " "
+        << ((y - expected).abs() / allowed).max().item<double>();
+  }
+}
+
 // Window attention written out from its definition, in double, token by token.
 at::Tensor NaiveWindowAttention(const at::Tensor& x, const WindowAttention& a,
                                 const at::Tensor& in_weight, const LinearWeights& out) {
@@ -129,9 +276,10 @@ at::Tensor NaiveWindowAttention(const at::Tensor& x, const WindowAttention& a,
   return at::linear(result, out.weight.to(at::kDouble), out.bias.to(at::kDouble));
 }
 
-TEST(AttendWindowsTest, equals_the_definition_with_shift_and_mask_and_both_similarities) {
-  const auto kernels = MakeAtenKernels(at::kCPU, at::kFloat);
-  const int width = 8, heads = 2;
+// The definition in fp32; in bf16, LibTorch's operators after the same rounded projection.
+void CheckWindows(at::ScalarType type, int width, double tolerance /* of the largest */) {
+  const auto kernels = MakeKernels(at::kCPU, type);
+  const int heads = 2;
   for (const bool value_only : {true, false}) {
     for (const int shift : {0, 1}) {
       WindowAttention a;
@@ -148,12 +296,20 @@ TEST(AttendWindowsTest, equals_the_definition_with_shift_and_mask_and_both_simil
       a.bias = Random({1, heads, 4, 4}, 19);
       if (shift > 0) a.bias = a.bias + ShiftMask(a.grid, a.window, shift).unsqueeze(1);
       const at::Tensor x = Random({2, 16, width}, 20);
-      EXPECT_LE(
-          LargestDifference(kernels->AttendWindows(x, a), NaiveWindowAttention(x, a, in, out)),
-          2e-5)
+      const at::Tensor expected = type == at::kFloat
+                                      ? NaiveWindowAttention(x, a, in, out)
+                                      : MakeAtenKernels(at::kCPU, type)->AttendWindows(x, a);
+      EXPECT_LE(LargestDifference(kernels->AttendWindows(x, a), expected),
+                tolerance * expected.abs().max().item<double>())
           << "value only " << value_only << " shift " << shift;
     }
   }
+}
+
+TEST(AttendWindowsTest, equals_the_definition_with_shift_and_mask_and_both_similarities) {
+  CheckWindows(at::kFloat, 8, 2e-6);
+  // Weights, sums and results are rounded to 8 bits.
+  CheckWindows(at::kBFloat16, 32, 1.0 / 128);
 }
 
 TEST(AttendWindowsTest, a_token_of_length_zero_gives_finite_numbers) {
@@ -168,13 +324,31 @@ TEST(AttendWindowsTest, a_token_of_length_zero_gives_finite_numbers) {
   EXPECT_TRUE(at::isfinite(kernels->AttendWindows(at::zeros({1, 4, 4}), a)).all().item<bool>());
 }
 
-TEST(RowMaximumTest, finds_the_best_row_in_any_block) {
-  const auto kernels = MakeAtenKernels(at::kCPU, at::kFloat);
-  const at::Tensor tokens = Random({5, 16}, 21), rows = Random({20000, 16}, 22);
-  const at::Tensor expected = at::mm(tokens, rows.t()).amax(1);
-  EXPECT_LE(LargestDifference(kernels->RowMaximum(tokens, rows), expected), 1e-5);
-  const at::Tensor one = rows.slice(0, 0, 1);
-  EXPECT_LE(LargestDifference(kernels->RowMaximum(tokens, one), at::mv(tokens, one[0])), 1e-5);
+TEST(RowsTest, find_the_best_row_of_any_range) {
+  for (const at::ScalarType type : {at::kFloat, at::kBFloat16}) {
+    const auto kernels = MakeKernels(at::kCPU, type);
+    for (const int width : {16, 10, 7}) {
+      const at::Tensor rows = Random({20000, width}, 22);
+      const auto packed = kernels->MakeRows(rows.size(0), width);
+      packed->Put(0, rows.slice(0, 0, 70));
+      packed->Put(70, rows.slice(0, 70));
+      const at::Tensor kept = packed->Get(0, rows.size(0));
+      EXPECT_LE(LargestDifference(kept, rows), type == at::kFloat ? 0 : 4.0 / 256);
+      EXPECT_TRUE(at::equal(packed->Get(65, 3), kept.slice(0, 65, 68)));
+      for (const int count : {1, 5, 13}) {
+        at::Tensor tokens = Random({count, width}, 21);
+        if (type == at::kBFloat16) tokens = tokens.to(type).to(at::kFloat);
+        for (const auto& [first, end] :
+             {std::pair(0, 20000), std::pair(0, 1), std::pair(63, 64), std::pair(60, 130),
+              std::pair(64, 128), std::pair(19999, 20000)}) {
+          const at::Tensor expected = at::mm(tokens, kept.slice(0, first, end).t()).amax(1);
+          const at::Tensor best = packed->Maximum(tokens, first, end - first);
+          EXPECT_LE(LargestDifference(best, expected), 2e-5)
+              << type << " width " << width << " rows " << first << " to " << end;
+        }
+      }
+    }
+  }
 }
 
 }  // namespace

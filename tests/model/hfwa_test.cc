@@ -36,7 +36,8 @@ TEST(HfwaTest, gives_the_same_bits_whatever_shares_the_batch) {
     const at::Tensor image = queries[0];
     const std::vector<int> one = {0};
     const ForwardResult alone = hfwa->Forward(image.unsqueeze(0), one).value();
-    const at::Tensor bank = alone.tokens.transpose(0, 1).flatten(1, 2).flip(2).contiguous();
+    const auto bank = PackedBank::Pack(
+        hfwa->kernels(), alone.tokens.transpose(0, 1).flatten(1, 2).flip(2).contiguous());
     const at::Tensor few_alone = MatchTokens(alone.tokens, bank);
     for (int batch = 2; batch <= 5; ++batch) {
       for (int place = 0; place < batch; ++place) {

@@ -104,7 +104,8 @@ TEST(MatchTokensTest, is_one_minus_the_best_cosine_of_each_level) {
   at::Tensor tokens = Ramp({2, 3, 4, 6}), bank = Ramp({3, 5, 6}).flip({1});
   tokens = tokens / tokens.norm(2, {-1}, true);
   bank = bank / bank.norm(2, {-1}, true);
-  const at::Tensor few = MatchTokens(tokens, bank);
+  const at::Tensor few =
+      MatchTokens(tokens, PackedBank::Pack(*kernels::MakeKernels(at::kCPU, at::kFloat), bank));
   ASSERT_EQ(few.sizes(), (at::IntArrayRef{2, 3, 2, 2}));
   for (int b = 0; b < 2; ++b) {
     for (int level = 0; level < 3; ++level) {

@@ -1,3 +1,5 @@
+#include "core/kernels/aten/aten_kernels.h"
+
 #include <algorithm>
 #include <cstdint>
 #include <utility>
@@ -5,7 +7,6 @@
 #include <ATen/ATen.h>
 
 #include "core/kernels/aten/packed_linear.h"
-#include "core/kernels/kernels.h"
 #include "core/kernels/windows.h"
 
 namespace hfwa::kernels {
@@ -13,7 +14,7 @@ namespace {
 
 using Fused = PackedLinear::Fused;
 
-// Rows of the bank that one matrix product of RowMaximum takes.
+// Rows that one matrix product of Maximum takes.
 constexpr int64_t kRowBlock = 8192;
 constexpr double kQuickGeluFactor = 1.702;
 constexpr double kCosineEpsilon = 1e-12;
@@ -72,76 +73,88 @@ class AtenMlp final : public Mlp {
   std::vector<std::unique_ptr<PackedLinear>> layers_;
 };
 
-at::Tensor Unit(const at::Tensor& x) {
-  return x / x.norm(2, {-1}, /*keepdim=*/true).clamp_min_(kCosineEpsilon);
-}
-
-class AtenKernels final : public Kernels {
+class AtenRows final : public Rows {
  public:
-  AtenKernels(at::Device device, at::ScalarType type) : device_(device), type_(type) {}
+  AtenRows(int64_t count, int64_t width, at::Device device)
+      : rows_(at::empty({count, width}, at::device(device).dtype(at::kFloat))) {}
 
-  at::Device device() const override { return device_; }
-  at::ScalarType compute_type() const override { return type_; }
-
-  std::unique_ptr<Linear> PackLinear(const LinearWeights& weights) const override {
-    return std::make_unique<PackedLinear>(weights, device_, type_);
+  void Put(int64_t first, const at::Tensor& rows) override {
+    rows_.narrow(0, first, rows.size(0)).copy_(rows);
   }
-
-  std::unique_ptr<Mlp> PackMlp(const std::vector<LinearWeights>& layers,
-                               Activation activation) const override {
-    return std::make_unique<AtenMlp>(layers, activation, device_, type_);
+  at::Tensor Get(int64_t first, int64_t count) const override {
+    return rows_.narrow(0, first, count);
   }
-
-  at::Tensor LayerNorm(const at::Tensor& x, const Norm& norm) const override {
-    return at::layer_norm(x.to(at::kFloat), {x.size(-1)}, norm.weight, norm.bias, norm.eps);
-  }
-
-  at::Tensor Attention(const at::Tensor& qkv, int heads, bool causal) const override {
-    const int64_t batch = qkv.size(0), tokens = qkv.size(1), width = qkv.size(2) / 3;
-    // Contiguous per head: attention over strided views is a third slower on the CPU.
-    const at::Tensor parts = qkv.to(type_)
-                                 .view({batch, tokens, 3, heads, width / heads})
-                                 .permute({2, 0, 3, 1, 4})
-                                 .contiguous();
-    const at::Tensor y = at::scaled_dot_product_attention(parts.select(0, 0), parts.select(0, 1),
-                                                          parts.select(0, 2), {}, 0.0, causal);
-    return y.transpose(1, 2).reshape({batch, tokens, width});
-  }
-
-  at::Tensor AttendWindows(const at::Tensor& x, const WindowAttention& a) const override {
-    const int64_t width = x.size(2), inside = static_cast<int64_t>(a.window) * a.window;
-    const int64_t parts = a.value_only ? 1 : 3;
-    const at::Tensor windows = CutWindows(x, a.grid, a.window, a.shift);
-    const at::Tensor projected = a.in_proj->Apply(windows)
-                                     .to(at::kFloat)
-                                     .view({-1, inside, parts, a.heads, width / a.heads})
-                                     .permute({2, 0, 3, 1, 4})
-                                     .contiguous();
-    const at::Tensor v = projected.select(0, parts - 1);
-    const at::Tensor k = Unit(projected.select(0, a.value_only ? 0 : 1));
-    const at::Tensor q = (a.value_only ? k : Unit(projected.select(0, 0))) * a.scale;
-    const int64_t images = windows.size(0) / ((a.grid / a.window) * (a.grid / a.window));
-    const at::Tensor bias = a.bias.size(0) == 1 ? a.bias : a.bias.repeat({images, 1, 1, 1});
-    const at::Tensor y = at::scaled_dot_product_attention(q, k, v, bias, 0.0, false, /*scale=*/1.0);
-    return a.out_proj->Apply(y.transpose(1, 2).reshape({-1, inside, width}));
-  }
-
-  at::Tensor RowMaximum(const at::Tensor& tokens, const at::Tensor& rows) const override {
+  at::Tensor Maximum(const at::Tensor& tokens, int64_t first, int64_t count) const override {
     at::Tensor best;
-    for (int64_t start = 0; start < rows.size(0); start += kRowBlock) {
-      const at::Tensor block = rows.slice(0, start, std::min(start + kRowBlock, rows.size(0)));
+    for (int64_t start = first; start < first + count; start += kRowBlock) {
+      const at::Tensor block = rows_.slice(0, start, std::min(start + kRowBlock, first + count));
       const at::Tensor maximum = at::mm(tokens, block.t()).amax(1);
       best = best.defined() ? at::maximum(best, maximum) : maximum;
     }
     return best;
   }
+  int64_t bytes() const override { return static_cast<int64_t>(rows_.nbytes()); }
 
  private:
-  const at::Device device_;
-  const at::ScalarType type_;
+  at::Tensor rows_;
 };
 
+at::Tensor Unit(const at::Tensor& x) {
+  return x / x.norm(2, {-1}, /*keepdim=*/true).clamp_min_(kCosineEpsilon);
+}
+
 }  // namespace
+
+std::unique_ptr<Linear> AtenKernels::PackLinear(const LinearWeights& weights) const {
+  return std::make_unique<PackedLinear>(weights, device_, type_);
+}
+
+std::unique_ptr<Mlp> AtenKernels::PackMlp(const std::vector<LinearWeights>& layers,
+                                          Activation activation) const {
+  return std::make_unique<AtenMlp>(layers, activation, device_, type_);
+}
+
+at::Tensor AtenKernels::LayerNorm(const at::Tensor& x, const Norm& norm) const {
+  return at::layer_norm(x.to(at::kFloat), {x.size(-1)}, norm.weight, norm.bias, norm.eps);
+}
+
+at::Tensor AtenKernels::LayerNormForLinear(const at::Tensor& x, const Norm& norm) const {
+  return LayerNorm(x, norm);
+}
+
+at::Tensor AtenKernels::Attention(const at::Tensor& qkv, int heads, bool causal) const {
+  const int64_t batch = qkv.size(0), tokens = qkv.size(1), width = qkv.size(2) / 3;
+  // Contiguous per head: attention over strided views is a third slower on the CPU.
+  const at::Tensor parts = qkv.to(type_)
+                               .view({batch, tokens, 3, heads, width / heads})
+                               .permute({2, 0, 3, 1, 4})
+                               .contiguous();
+  const at::Tensor y = at::scaled_dot_product_attention(parts.select(0, 0), parts.select(0, 1),
+                                                        parts.select(0, 2), {}, 0.0, causal);
+  return y.transpose(1, 2).reshape({batch, tokens, width});
+}
+
+at::Tensor AtenKernels::AttendWindows(const at::Tensor& x, const WindowAttention& a) const {
+  const int64_t width = x.size(2), inside = static_cast<int64_t>(a.window) * a.window;
+  const int64_t parts = a.value_only ? 1 : 3;
+  const at::Tensor windows = CutWindows(x, a.grid, a.window, a.shift);
+  const at::Tensor projected = a.in_proj->Apply(windows)
+                                   .to(at::kFloat)
+                                   .view({-1, inside, parts, a.heads, width / a.heads})
+                                   .permute({2, 0, 3, 1, 4})
+                                   .contiguous();
+  const at::Tensor v = projected.select(0, parts - 1);
+  const at::Tensor k = Unit(projected.select(0, a.value_only ? 0 : 1));
+  const at::Tensor q = (a.value_only ? k : Unit(projected.select(0, 0))) * a.scale;
+  const int64_t images = windows.size(0) / ((a.grid / a.window) * (a.grid / a.window));
+  const at::Tensor bias = a.bias.size(0) == 1 ? a.bias : a.bias.repeat({images, 1, 1, 1});
+  const at::Tensor y = at::scaled_dot_product_attention(q, k, v, bias, 0.0, false, /*scale=*/1.0);
+  return a.out_proj->Apply(y.transpose(1, 2).reshape({-1, inside, width}));
+}
+
+std::unique_ptr<Rows> AtenKernels::MakeRows(int64_t count, int64_t width) const {
+  return std::make_unique<AtenRows>(count, width, device_);
+}
 
 std::unique_ptr<Kernels> MakeAtenKernels(at::Device device, at::ScalarType type) {
   return std::make_unique<AtenKernels>(device, type);
