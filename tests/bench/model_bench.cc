@@ -1,0 +1,220 @@
+// hfwa_model_bench [--rates | CONFIG.json]: times the kernels at the shapes of a model
+// (ViT-L/14@336 by default) and the stages of that model with seeded weights, after the rates that
+// this machine reaches now; --rates prints those alone. google-benchmark's flags apply. Threads:
+// OMP_NUM_THREADS.
+
+#include <benchmark/benchmark.h>
+#include <malloc.h>
+
+#include <cstdlib>
+#include <fstream>
+#include <iostream>
+#include <memory>
+#include <sstream>
+#include <string_view>
+
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+
+#include "core/bank/bank.h"
+#include "core/engine/maps.h"
+#include "core/kernels/kernels.h"
+#include "core/kernels/windows.h"
+#include "core/model/hfwa.h"
+#include "lab/seeded_model.h"
+#include "tests/bench/machine.h"
+
+namespace hfwa::bench {
+namespace {
+
+constexpr int kReferences = 4;
+
+// The shapes of a configuration.
+struct Shapes {
+  explicit Shapes(const model::ModelConfig& c)
+      : tokens(c.vision.patches() + 1),
+        patches(c.vision.patches()),
+        width(c.vision.width),
+        heads(c.vision.heads),
+        embed(c.embed_dim) {}
+  int64_t tokens, patches, width, heads, embed;
+};
+
+void CountFlops(benchmark::State& state, double flops) {
+  state.counters["GFLOP/s"] =
+      benchmark::Counter(flops * 1e-9, benchmark::Counter::kIsIterationInvariantRate);
+}
+void CountBytes(benchmark::State& state, double bytes) {
+  state.counters["GB/s"] =
+      benchmark::Counter(bytes * 1e-9, benchmark::Counter::kIsIterationInvariantRate);
+}
+
+benchmark::internal::Benchmark* Register(const std::string& name,
+                                         const std::function<void(benchmark::State&)>& body) {
+  return benchmark::RegisterBenchmark(name.c_str(), body)
+      ->Unit(benchmark::kMillisecond)
+      ->UseRealTime();
+}
+
+void RegisterLinear(const std::string& name, const std::shared_ptr<kernels::Kernels>& kernels,
+                    int64_t tokens, int64_t in, int64_t out) {
+  Register(name, [=](benchmark::State& state) {
+    const auto linear = kernels->PackLinear({at::rand({out, in}), at::rand({out})});
+    const at::Tensor x = at::rand({tokens, in}).to(kernels->compute_type());
+    for (auto _ : state) benchmark::DoNotOptimize(linear->Apply(x));
+    CountFlops(state, 2.0 * static_cast<double>(tokens * in * out));
+  });
+}
+
+void RegisterKernels(const std::string& prefix, const std::shared_ptr<kernels::Kernels>& kernels,
+                     const model::ModelConfig& config) {
+  const Shapes s(config);
+  RegisterLinear(prefix + "linear/in_proj", kernels, s.tokens, s.width, 3 * s.width);
+  RegisterLinear(prefix + "linear/out_proj", kernels, s.tokens, s.width, s.width);
+  RegisterLinear(prefix + "linear/c_fc", kernels, s.tokens, s.width, 4 * s.width);
+  RegisterLinear(prefix + "linear/c_proj", kernels, s.tokens, 4 * s.width, s.width);
+  Register(prefix + "mlp", [=](benchmark::State& state) {
+    const auto mlp = kernels->PackMlp({{at::rand({4 * s.width, s.width}), at::rand({4 * s.width})},
+                                       {at::rand({s.width, 4 * s.width}), at::rand({s.width})}},
+                                      kernels::Activation::kQuickGelu);
+    const at::Tensor x = at::rand({1, s.tokens, s.width}).to(kernels->compute_type());
+    for (auto _ : state) benchmark::DoNotOptimize(mlp->Apply(x));
+    CountFlops(state, 16.0 * static_cast<double>(s.tokens * s.width * s.width));
+  });
+  Register(prefix + "attention", [=](benchmark::State& state) {
+    const at::Tensor qkv = at::randn({1, s.tokens, 3 * s.width}).to(kernels->compute_type());
+    const int heads = static_cast<int>(s.heads);
+    for (auto _ : state) benchmark::DoNotOptimize(kernels->Attention(qkv, heads, false));
+    CountFlops(state, 4.0 * static_cast<double>(s.tokens * s.tokens * s.width));
+  });
+  Register(prefix + "layer_norm", [=](benchmark::State& state) {
+    const at::Tensor x = at::randn({1, s.tokens, s.width});
+    const kernels::Norm norm{at::ones({s.width}), at::zeros({s.width}), 1e-5};
+    at::Tensor y;
+    for (auto _ : state) benchmark::DoNotOptimize(y = kernels->LayerNormForLinear(x, norm));
+    CountBytes(state, static_cast<double>(x.nbytes() + y.nbytes()));
+  });
+  Register(prefix + "row_maximum", [=](benchmark::State& state) {
+    const at::Tensor tokens = at::randn({s.patches, s.embed});
+    const at::Tensor rows = at::randn({kReferences * s.patches, s.embed});
+    const auto packed = kernels->MakeRows(rows.size(0), s.embed);
+    packed->Put(0, rows);
+    for (auto _ : state) benchmark::DoNotOptimize(packed->Maximum(tokens, 0, rows.size(0)));
+    CountFlops(state, 2.0 * static_cast<double>(tokens.numel() * rows.size(0)));
+  });
+  if (!config.has_language() || config.adapter.type != model::AdapterConfig::Type::kFwa) return;
+  Register(prefix + "windows", [=](benchmark::State& state) {
+    kernels::WindowAttention a;
+    a.grid = config.vision.grid();
+    a.window = config.effective_window();
+    a.heads = config.adapter.heads;
+    const int64_t inside = static_cast<int64_t>(a.window) * a.window;
+    a.in_proj = kernels->PackLinear({at::randn({s.width, s.width}), {}});
+    a.out_proj = kernels->PackLinear({at::randn({s.width, s.width}), at::randn({s.width})});
+    a.scale = at::full({a.heads, 1, 1}, 10.0F);
+    a.bias = at::zeros({1, a.heads, inside, inside});
+    const at::Tensor x = at::randn({1, s.patches, s.width});
+    for (auto _ : state) benchmark::DoNotOptimize(kernels->AttendWindows(x, a));
+    CountFlops(state, 4.0 * static_cast<double>(s.patches * s.width) *
+                          static_cast<double>(s.width + inside));
+  });
+}
+
+void RegisterStages(const std::string& prefix, const std::shared_ptr<model::Hfwa>& hfwa) {
+  const model::ModelConfig& config = hfwa->config();
+  const at::Tensor image = lab::SeededImages(config, 5, "image", 1);
+  const auto forward = [=](model::ForwardParts parts) {
+    return [=](benchmark::State& state) {
+      for (auto _ : state)
+        benchmark::DoNotOptimize(hfwa->Forward(image, {0}, parts).value().tokens);
+    };
+  };
+  Register(prefix + "forward", forward({}));
+  Register(prefix + "forward/tokens_only", forward({.language = false, .tokens = true}));
+  Register(prefix + "match", [=](benchmark::State& state) {
+    const at::Tensor tokens = hfwa->Forward(image, {0}).value().tokens[0];
+    const auto bank =
+        bank::Bank::Create(kReferences, hfwa->kernels(), [&](int) { return tokens; }).value();
+    for (auto _ : state) benchmark::DoNotOptimize(bank->Match(tokens));
+  });
+  Register(prefix + "maps", [=](benchmark::State& state) {
+    const model::ForwardResult result = hfwa->Forward(image, {0}).value();
+    const at::Tensor diff = result.language_diff.defined() ? result.language_diff[0] : at::Tensor();
+    const int grid = config.vision.grid();
+    const at::Tensor few = at::rand({config.levels(), grid, grid});
+    for (auto _ : state) benchmark::DoNotOptimize(engine::CombinedMap(config, diff, few));
+  });
+}
+
+// Of the right shape; what they say does not matter to the time.
+model::PromptTokens AnyPrompts(const model::ModelConfig& config) {
+  const model::PromptConfig& prompt = config.prompt;
+  const auto ids = [&](size_t states) {
+    at::Tensor tokens = at::zeros({static_cast<int64_t>(prompt.class_names.size()),
+                                   static_cast<int64_t>(states), config.text->context_length},
+                                  at::kLong);
+    tokens.select(2, prompt.length + 2).fill_(config.text->vocab_size - 1);
+    return tokens;
+  };
+  return {ids(prompt.states_normal.size()), ids(prompt.states_anomaly.size())};
+}
+
+std::string ReadFile(const std::string& path) {
+  std::ifstream in(path);
+  std::stringstream text;
+  text << in.rdbuf();
+  return text.str();
+}
+
+// The yardsticks, for whoever holds other figures against them (peers/peers.py).
+void PrintRates() {
+  std::cerr << MachineName() << "\nbf16 matrix rate " << MatrixRate(at::kBFloat16) * 1e-9
+            << " GFLOP/s, fp32 " << MatrixRate(at::kFloat) * 1e-9 << " GFLOP/s, memory "
+            << MemoryRate() * 1e-9 << " GB/s\n";
+}
+
+int Run(int argc, char** argv) {
+  // As the server has it: fresh pages cost more than the arithmetic on them.
+  mallopt(M_MMAP_THRESHOLD, 1 << 30);
+  mallopt(M_TRIM_THRESHOLD, -1);
+  benchmark::Initialize(&argc, argv);
+  PrintRates();
+  if (argc > 1 && std::string_view(argv[1]) == "--rates") return 0;
+  const std::string path =
+      argc > 1 ? argv[1] : std::string(HFWA_SOURCE_DIR) + "/tests/bench/vit_l_14_336.json";
+  auto config = model::ParseModelConfig(ReadFile(path));
+  if (!config.ok()) {
+    std::cerr << path << ": " << config.status() << "\n";
+    return 1;
+  }
+  at::NoGradGuard no_grad;
+  std::cerr << config->name << ", seeded weights, K = " << kReferences << "\n";
+  const model::Weights weights = lab::SeededWeights(*config, 7);
+  for (const model::Precision precision : {model::Precision::kFp32, model::Precision::kBf16}) {
+    const bool bf16 = precision == model::Precision::kBf16;
+    if (bf16 && model::FastestPrecision("cpu") != precision) continue;
+    const at::ScalarType type = bf16 ? at::kBFloat16 : at::kFloat;
+    const std::string name(model::PrecisionName(precision));
+    RegisterKernels(name + "/kernel/", kernels::MakeKernels(at::kCPU, type), *config);
+    if (bf16) RegisterKernels(name + "/aten/", kernels::MakeAtenKernels(at::kCPU, type), *config);
+    model::HfwaOptions options;
+    options.precision = precision;
+    model::ModelFiles files;
+    files.config = *config;
+    files.weights = weights;
+    if (config->has_language()) options.prompt_tokens = AnyPrompts(*config);
+    auto hfwa = model::Hfwa::Create(std::move(files), options);
+    if (!hfwa.ok()) {
+      std::cerr << hfwa.status() << "\n";
+      return 1;
+    }
+    RegisterStages(name + "/stage/", std::move(*hfwa));
+  }
+  benchmark::RunSpecifiedBenchmarks();
+  return 0;
+}
+
+}  // namespace
+}  // namespace hfwa::bench
+
+int main(int argc, char** argv) { return hfwa::bench::Run(argc, argv); }
