@@ -52,7 +52,9 @@ constexpr Reason kReasons[] = {
      0},
     {reason::kDeadlineExceeded, absl::StatusCode::kDeadlineExceeded,
      "The call cannot be, or was not, answered before its deadline.",
-     "Give it more time, or fewer calls at once; do not repeat blindly.", 0},
+     "Give it more time, or fewer calls at once; where RetryInfo comes, the queue is shorter "
+     "after its delay.",
+     0},
     {reason::kCancelled, absl::StatusCode::kCancelled, "The caller gave the call up.", "None.", 0},
     {reason::kDraining, absl::StatusCode::kUnavailable, "The server is about to end.",
      "Repeat at once on another server, or here after RetryInfo's delay.", 1000},

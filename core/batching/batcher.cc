@@ -77,7 +77,6 @@ void Batcher::DeviceLoop() {
     std::vector<std::unique_ptr<Item>> late;
     std::vector<std::unique_ptr<Item>> cancelled;
     Reason reason = Reason::kIdle;
-    bool alone = false;
     {
       absl::MutexLock lock(&mu_);
       while (!closing_ && planner_.waiting() == 0) work_.Wait(&mu_);
@@ -94,7 +93,6 @@ void Batcher::DeviceLoop() {
       if (auto planned = planner_.TakeBatch(now)) {
         batch = Collect(planned->tickets);
         reason = planned->reason;
-        alone = planned->alone;
       }
       running_ = static_cast<int>(batch.size());
       running_since_ = now;
@@ -104,13 +102,12 @@ void Batcher::DeviceLoop() {
     RefuseAll(late, absl::DeadlineExceededError("the deadline passed in the queue"));
     if (batch.empty()) continue;
 
-    const int size = static_cast<int>(batch.size());
     const absl::Duration start = clock_->SteadyNow();
     run_(std::move(batch), reason);
     const absl::Duration took = clock_->SteadyNow() - start;
 
     absl::MutexLock lock(&mu_);
-    if (!alone) planner_.ObserveBatch(size, took);
+    planner_.EndBatch(took);
     running_ = 0;
     Notify();
   }
@@ -145,9 +142,9 @@ void Batcher::ObserveBatch(int size, absl::Duration took) {
   planner_.ObserveBatch(size, took);
 }
 
-absl::Duration Batcher::EstimatedWait() const {
+absl::Duration Batcher::EstimatedWait(Lane lane) const {
   absl::MutexLock lock(&mu_);
-  return planner_.EstimatedWait();
+  return planner_.EstimatedWait(lane, clock_->SteadyNow());
 }
 
 std::optional<absl::Duration> Batcher::RunningSince() const {

@@ -51,7 +51,8 @@ class Batcher {
   // Teaches the cost model what a warm-up batch took.
   void ObserveBatch(int size, absl::Duration took);
 
-  absl::Duration EstimatedWait() const;
+  // See BatchPlanner::EstimatedWait.
+  absl::Duration EstimatedWait(Lane lane) const;
   // When the running batch began, on the steady clock; nullopt when the device is idle. For a
   // watchdog.
   std::optional<absl::Duration> RunningSince() const;

@@ -6,40 +6,51 @@
 namespace hfwa::batching {
 
 namespace {
-constexpr double kForget = 0.95;  // weight of the past after each batch: the last 20 decide
+// Weight of the past after each batch: the last 20 decide on the level and on the error. A busy
+// device has batches of one size for long, so the shape remembers 200.
+constexpr double kForget = 0.95;
+constexpr double kForgetShape = 0.995;
+constexpr double kMarginErrors = 4;  // mean errors; of a normal distribution three deviations
 }  // namespace
 
-void CostModel::Observe(int size, absl::Duration took) {
-  const double b = size;
-  const double t = absl::ToDoubleSeconds(took);
-  w_ = kForget * w_ + 1;
-  b_ = kForget * b_ + b;
-  bb_ = kForget * bb_ + b * b;
-  t_ = kForget * t_ + t;
-  bt_ = kForget * bt_ + b * t;
-  Fit();
+void CostModel::Sums::Add(double size, double seconds, double forget) {
+  w = forget * w + 1;
+  b = forget * b + size;
+  bb = forget * bb + size * size;
+  t = forget * t + seconds;
+  bt = forget * bt + size * seconds;
 }
 
-void CostModel::Fit() {
-  const double spread = w_ * bb_ - b_ * b_;
-  const double slope = spread > 0 ? (w_ * bt_ - b_ * t_) / spread : 0;
-  if (spread > 1e-3 * w_ * bb_ && slope > 0) {
+void CostModel::Observe(int size, absl::Duration took) {
+  const double seconds = absl::ToDoubleSeconds(took);
+  shape_.Add(size, seconds, kForgetShape);
+  level_.Add(size, seconds, kForget);
+
+  const double spread = shape_.w * shape_.bb - shape_.b * shape_.b;
+  const double slope = spread > 0 ? (shape_.w * shape_.bt - shape_.b * shape_.t) / spread : 0;
+  // Sizes that hardly vary say nothing of the slope: keep the known shape.
+  if (spread > 1e-3 * shape_.w * shape_.bb && slope > 0) {
     item_seconds_ = slope;
-    fixed_seconds_ = std::max(0.0, (t_ - slope * b_) / w_);
-    return;
+    fixed_seconds_ = std::max(0.0, (shape_.t - slope * shape_.b) / shape_.w);
   }
-  // Sizes that hardly vary say nothing of the slope: keep the known shape, follow the level.
-  const double known = fixed_seconds_ * w_ + item_seconds_ * b_;
+  const double known = fixed_seconds_ * level_.w + item_seconds_ * level_.b;
   if (known > 0) {
-    fixed_seconds_ *= t_ / known;
-    item_seconds_ *= t_ / known;
+    fixed_seconds_ *= level_.t / known;
+    item_seconds_ *= level_.t / known;
   } else {
-    item_seconds_ = t_ / b_;
+    item_seconds_ = level_.t / level_.b;
   }
+  const double line = fixed_seconds_ + item_seconds_ * size;
+  const double error = line > 0 ? std::min(1.0, std::abs(seconds / line - 1)) : 0;
+  error_ = kForget * error_ + (1 - kForget) * error;
 }
 
 absl::Duration CostModel::Estimate(int size) const {
   return absl::Seconds(fixed_seconds_ + item_seconds_ * size);
+}
+
+absl::Duration CostModel::Margin(int size, int batches) const {
+  return Estimate(size) * (kMarginErrors * error_ * std::sqrt(batches));
 }
 
 int CostModel::UsefulSize(int size_max, double fixed_share_max) const {

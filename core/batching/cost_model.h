@@ -13,18 +13,27 @@ class CostModel {
 
   absl::Duration Estimate(int size) const;
 
+  // What `batches` batches of this size, one after the other, hardly ever take longer than
+  // estimated, by how well recent ones kept to their estimates.
+  absl::Duration Margin(int size, int batches) const;
+
   // The smallest batch in which each item's share of the fixed cost is at most `fixed_share_max` of
   // its own cost; a larger one would only add latency. 1 where the device gains nothing from
   // batches (a CPU).
   int UsefulSize(int size_max, double fixed_share_max = 0.05) const;
 
  private:
-  void Fit();
-
   // Exponentially weighted sums of 1, b, b^2, t, b t.
-  double w_ = 0, b_ = 0, bb_ = 0, t_ = 0, bt_ = 0;
+  struct Sums {
+    double w = 0, b = 0, bb = 0, t = 0, bt = 0;
+    void Add(double size, double seconds, double forget);
+  };
+
+  Sums shape_;  // a long past: how the sizes compare
+  Sums level_;  // the last batches: how fast the device is now
   double fixed_seconds_ = 0;
   double item_seconds_ = 0;
+  double error_ = 0;  // mean relative distance from the line
 };
 
 }  // namespace hfwa::batching

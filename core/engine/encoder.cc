@@ -71,6 +71,7 @@ absl::Status Encoder::WarmUp() {
 
 void Encoder::Encode(Request request, const Done& done) {
   batching::ItemInfo info{.lane = request.lane,
+                          .product = request.product,
                           .deadline = request.deadline,
                           .bytes = static_cast<int64_t>(request.image.nbytes()),
                           .alone = false};
@@ -108,8 +109,7 @@ absl::Status Encoder::RunTask(batching::Lane lane, std::function<absl::Status()>
     }
     ended.Notify();
   });
-  const batching::ItemInfo info{
-      .lane = lane, .deadline = absl::InfiniteDuration(), .bytes = 0, .alone = true};
+  const batching::ItemInfo info{.lane = lane, .alone = true};
   HFWA_RETURN_IF_ERROR(batcher_->Submit(std::move(item), info));
   ended.WaitForNotification();
   return outcome;

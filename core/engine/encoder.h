@@ -37,6 +37,7 @@ class Encoder {
     at::Tensor image;  // [3, S, S] fp32
     int class_index = 0;
     batching::Lane lane = batching::Lane::kLive;
+    uint64_t product = 0;  // whose share of the lane it counts against
     absl::Duration deadline = absl::InfiniteDuration();
     std::function<bool()> cancelled = [] { return false; };
   };
@@ -63,7 +64,7 @@ class Encoder {
   absl::Status RunTask(batching::Lane lane, std::function<absl::Status()> task);
 
   const model::Hfwa& model() const { return *model_; }
-  absl::Duration EstimatedWait() const { return batcher_->EstimatedWait(); }
+  absl::Duration EstimatedWait(batching::Lane lane) const { return batcher_->EstimatedWait(lane); }
   // Not OK once the device failed for good, or hangs.
   absl::Status healthy() const;
 

@@ -85,8 +85,12 @@ struct DetectResult {
   int image_height = 0;
 };
 
+// kLive: somebody waits for this answer. kBulk: one of many, behind what is live.
+enum class Priority { kLive, kBulk };
+
 struct DetectCall {
   std::string product_id;
+  Priority priority = Priority::kLive;
   ImageInput image;
   DetectOutputs outputs;
   absl::Duration deadline = absl::InfiniteDuration();  // on the engine's steady clock

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <functional>
 #include <optional>
 #include <thread>
 #include <utility>
@@ -13,6 +14,8 @@
 #include "absl/synchronization/mutex.h"
 #include "core/base/status_macros.h"
 #include "core/base/thread_pool.h"
+#include "core/batching/planner.h"
+#include "core/batching/shared_room.h"
 #include "core/engine/detect_job.h"
 #include "core/engine/encoder.h"
 #include "core/engine/image_input.h"
@@ -23,6 +26,19 @@
 
 namespace hfwa::engine {
 namespace {
+
+using batching::Lane;
+using batching::SharedRoom;
+
+Lane LaneOf(const DetectCall& call) {
+  return call.priority == Priority::kBulk ? Lane::kBulk : Lane::kLive;
+}
+
+uint64_t ProductKey(const DetectCall& call) { return std::hash<std::string>{}(call.product_id); }
+
+SharedRoom::Holder HolderOf(const DetectCall& call) {
+  return {static_cast<int>(LaneOf(call)), ProductKey(call)};
+}
 
 constexpr int kThumbnailSide = 256;
 constexpr int kThumbnailQuality = 85;
@@ -46,6 +62,7 @@ class LocalEngine final : public Engine {
                   .bytes_max = 2 * options.queue_bytes},
                  options.hang_limit, clock, observer),
         banks_(store_.get(), &features_, &encoder_, options.decode, options.bank_cache_bytes),
+        admitted_(options.queue_images, options.queue_bytes),
         pool_("hfwa-decode", DecodeThreads(options),
               static_cast<size_t>(2 * options.queue_images) + 64) {
     const model::Hfwa& hosted = encoder_.model();
@@ -91,7 +108,9 @@ class LocalEngine final : public Engine {
     return std::max(2, static_cast<int>(std::thread::hardware_concurrency()));
   }
 
-  absl::Status Admit(int64_t bytes);
+  absl::Status Admit(const DetectCall& call, int64_t bytes);
+  // `status` with how long the lane's queue is, for the caller to come back then.
+  absl::Status WithWait(absl::Status status, const char* reason, batching::Lane lane) const;
   // The stages of a call, each ending the job or handing it on.
   void Prepare(const std::shared_ptr<DetectJob>& job);
   absl::Status PrepareOrFail(const std::shared_ptr<DetectJob>& job);
@@ -113,8 +132,7 @@ class LocalEngine final : public Engine {
 
   mutable absl::Mutex mu_;
   bool draining_ ABSL_GUARDED_BY(mu_) = false;
-  int admitted_ ABSL_GUARDED_BY(mu_) = 0;
-  int64_t admitted_bytes_ ABSL_GUARDED_BY(mu_) = 0;
+  batching::SharedRoom admitted_ ABSL_GUARDED_BY(mu_);
 
   ThreadPool pool_;
 };
@@ -126,33 +144,34 @@ absl::Status LocalEngine::Draining() const {
                   absl::Seconds(1));
 }
 
-absl::Status LocalEngine::Admit(int64_t bytes) {
+absl::Status LocalEngine::WithWait(absl::Status status, const char* reason, Lane lane) const {
+  const absl::Duration wait = std::max(absl::Milliseconds(50), encoder_.EstimatedWait(lane));
+  return Annotate(std::move(status), reason, {}, wait);
+}
+
+absl::Status LocalEngine::Admit(const DetectCall& call, int64_t bytes) {
   HFWA_RETURN_IF_ERROR(Draining());
+  absl::Status status;
   {
     absl::MutexLock lock(&mu_);
-    if (admitted_ < options_.queue_images && bytes <= options_.queue_bytes - admitted_bytes_) {
-      ++admitted_;
-      admitted_bytes_ += bytes;
-      return absl::OkStatus();
-    }
+    status = admitted_.Take(HolderOf(call), bytes, batching::PartOfRoom(LaneOf(call)));
   }
+  if (status.ok()) return status;
   observer_->OnRefusal("QUEUE_FULL");
-  const absl::Duration wait = std::max(absl::Milliseconds(50), encoder_.EstimatedWait());
-  return Annotate(absl::ResourceExhaustedError("too many images are in work"), "QUEUE_FULL", {},
-                  wait);
+  return WithWait(std::move(status), "QUEUE_FULL", LaneOf(call));
 }
 
 void LocalEngine::Detect(DetectCall call) {
   const int64_t bytes = static_cast<int64_t>(
       call.image.raw.has_value() ? call.image.raw->data.size() : call.image.encoded.size());
-  if (absl::Status status = Admit(bytes); !status.ok()) {
+  if (absl::Status status = Admit(call, bytes); !status.ok()) {
     call.done(std::move(status));
     return;
   }
-  auto job = std::make_shared<DetectJob>(std::move(call), clock_, observer_, [this, bytes] {
+  const SharedRoom::Holder holder = HolderOf(call);
+  auto job = std::make_shared<DetectJob>(std::move(call), clock_, observer_, [this, holder, bytes] {
     absl::MutexLock lock(&mu_);
-    --admitted_;
-    admitted_bytes_ -= bytes;
+    admitted_.Give(holder, bytes);
   });
   if (absl::Status status = pool_.Submit([this, job] { Prepare(job); }); !status.ok()) {
     job->End(Annotate(std::move(status), "QUEUE_FULL", {}, absl::Milliseconds(50)));
@@ -214,6 +233,8 @@ absl::Status LocalEngine::Encode(const std::shared_ptr<DetectJob>& job, at::Tens
   Encoder::Request request;
   request.image = std::move(image);
   request.class_index = job->product_bank->class_index;
+  request.lane = LaneOf(job->call);
+  request.product = ProductKey(job->call);
   request.deadline = job->call.deadline;
   request.cancelled = job->call.cancelled;
   encoder_.Encode(std::move(request), [this, job](absl::StatusOr<Encoded> encoded) {
@@ -235,10 +256,10 @@ void LocalEngine::AfterForward(const std::shared_ptr<DetectJob>& job,
     }
   } else if (absl::IsResourceExhausted(status)) {
     observer_->OnRefusal("QUEUE_FULL");
-    status = Annotate(std::move(status), "QUEUE_FULL", {},
-                      std::max(absl::Milliseconds(50), encoder_.EstimatedWait()));
+    status = WithWait(std::move(status), "QUEUE_FULL", LaneOf(job->call));
   } else if (absl::IsDeadlineExceeded(status)) {
     observer_->OnRefusal("DEADLINE");
+    status = WithWait(std::move(status), "DEADLINE_EXCEEDED", LaneOf(job->call));
   }
   if (!status.ok()) {
     job->End(std::move(status));
@@ -349,7 +370,7 @@ absl::Status LocalEngine::healthy() const {
 void LocalEngine::Drain(absl::Duration timeout) {
   absl::MutexLock lock(&mu_);
   draining_ = true;
-  const auto empty = [this]() ABSL_SHARED_LOCKS_REQUIRED(mu_) { return admitted_ == 0; };
+  const auto empty = [this]() ABSL_SHARED_LOCKS_REQUIRED(mu_) { return admitted_.items() == 0; };
   mu_.AwaitWithTimeout(absl::Condition(&empty), timeout);
 }
 

@@ -58,14 +58,52 @@ TEST(BatchPlannerTest, a_batch_never_outlasts_its_earliest_deadline) {
   EXPECT_EQ(batch->reason, Reason::kDeadline);
 }
 
-TEST(BatchPlannerTest, live_goes_first_but_registration_advances) {
-  BatchPlanner planner({.batch_max = 1, .items_max = 1000});
-  ASSERT_TRUE(planner.Admit(1000, {.lane = Lane::kRegister}, kNow).ok());
-  for (int i = 0; i < 20; ++i) ASSERT_TRUE(planner.Admit(i, Live(), kNow).ok());
-  for (int i = 0; i < kLiveBurstMax; ++i) {
-    EXPECT_NE(planner.TakeBatch(kNow)->tickets.front(), 1000u);
+TEST(BatchPlannerTest, lanes_share_the_device_by_weight) {
+  BatchPlanner planner({.batch_max = 1, .items_max = 1000, .lane_weights = {16, 4, 2}});
+  for (int i = 0; i < 100; ++i) {
+    for (const Lane lane : {Lane::kLive, Lane::kBulk, Lane::kRegister}) {
+      const auto ticket = static_cast<uint64_t>(10 * i) + static_cast<uint64_t>(lane);
+      ASSERT_TRUE(planner.Admit(ticket, {.lane = lane}, kNow).ok());
+    }
   }
-  EXPECT_EQ(planner.TakeBatch(kNow)->tickets.front(), 1000u);
+  std::array<int, kLanes> batches = {};
+  for (int i = 0; i < 110; ++i) {
+    ++batches[static_cast<size_t>(planner.TakeBatch(kNow)->lane)];
+    planner.EndBatch(absl::Milliseconds(10));
+  }
+  EXPECT_THAT(batches, ElementsAre(80, 20, 10));
+}
+
+TEST(BatchPlannerTest, a_lane_that_others_left_idle_takes_the_whole_device) {
+  BatchPlanner planner({.batch_max = 1});
+  for (uint64_t i = 0; i < 50; ++i) {
+    ASSERT_TRUE(planner.Admit(i, {.lane = Lane::kRegister}, kNow).ok());
+  }
+  for (uint64_t i = 0; i < 40; ++i) EXPECT_THAT(planner.TakeBatch(kNow)->tickets, ElementsAre(i));
+  // What it used then is not held against it, nor what live did not use then in live's favour.
+  for (uint64_t i = 100; i < 120; ++i) ASSERT_TRUE(planner.Admit(i, Live(), kNow).ok());
+  int registrations = 0;
+  for (int i = 0; i < 20; ++i) {
+    registrations += planner.TakeBatch(kNow)->lane == Lane::kRegister ? 1 : 0;
+  }
+  EXPECT_GE(registrations, 1);
+  EXPECT_LE(registrations, 3);
+}
+
+TEST(BatchPlannerTest, a_task_pays_for_the_time_it_took) {
+  BatchPlanner planner({.batch_max = 1, .lane_weights = {1, 1, 1}});
+  for (uint64_t i = 0; i < 4; ++i) {
+    ASSERT_TRUE(planner.Admit(i, {.lane = Lane::kRegister, .alone = true}, kNow).ok());
+    ASSERT_TRUE(planner.Admit(10 + i, Live(), kNow).ok());
+  }
+  EXPECT_THAT(planner.TakeBatch(kNow)->tickets, ElementsAre(10));
+  planner.EndBatch(absl::Milliseconds(10));
+  EXPECT_THAT(planner.TakeBatch(kNow)->tickets, ElementsAre(0));
+  planner.EndBatch(absl::Milliseconds(30));
+  for (uint64_t i = 11; i < 13; ++i) {
+    EXPECT_THAT(planner.TakeBatch(kNow)->tickets, ElementsAre(i));
+    planner.EndBatch(absl::Milliseconds(10));
+  }
 }
 
 TEST(BatchPlannerTest, an_item_that_wants_to_be_alone_is) {
@@ -73,8 +111,42 @@ TEST(BatchPlannerTest, an_item_that_wants_to_be_alone_is) {
   ASSERT_TRUE(planner.Admit(1, Live(), kNow).ok());
   ASSERT_TRUE(planner.Admit(2, {.alone = true}, kNow).ok());
   ASSERT_TRUE(planner.Admit(3, Live(), kNow).ok());
-  EXPECT_THAT(planner.TakeBatch(kNow)->tickets, ElementsAre(1, 3));
+  EXPECT_THAT(planner.TakeBatch(kNow)->tickets, ElementsAre(1));
   EXPECT_THAT(planner.TakeBatch(kNow)->tickets, ElementsAre(2));
+  EXPECT_THAT(planner.TakeBatch(kNow)->tickets, ElementsAre(3));
+}
+
+TEST(BatchPlannerTest, refuses_at_once_what_the_queue_leaves_no_time_for) {
+  BatchPlanner planner({.batch_max = 4, .lane_weights = {16, 4, 4}});
+  for (int b = 1; b <= 4; ++b) planner.ObserveBatch(b, absl::Milliseconds(60 + 10 * b));
+  for (uint64_t i = 0; i < 8; ++i) {  // two batches of 100 ms
+    ASSERT_TRUE(planner.Admit(i, Live(kNow + absl::Seconds(1)), kNow).ok());
+  }
+  EXPECT_EQ(planner.EstimatedWait(Lane::kLive, kNow), absl::Milliseconds(200));
+  EXPECT_TRUE(absl::IsDeadlineExceeded(
+      planner.Admit(20, {.deadline = kNow + absl::Milliseconds(60)}, kNow)));
+  // An earlier deadline goes before them, so the queue is no hindrance.
+  EXPECT_TRUE(planner.Admit(21, Live(kNow + absl::Milliseconds(110)), kNow).ok());
+  ASSERT_TRUE(planner.TakeBatch(kNow).has_value());  // the device is taken for 100 ms
+  const absl::Duration later = kNow + absl::Milliseconds(10);
+  EXPECT_TRUE(
+      absl::IsDeadlineExceeded(planner.Admit(22, Live(later + absl::Milliseconds(150)), later)));
+  EXPECT_TRUE(planner.Admit(23, Live(later + absl::Milliseconds(170)), later).ok());
+  // Another lane, which has used less of its share, goes before the rest of this one.
+  EXPECT_EQ(planner.EstimatedWait(Lane::kBulk, later), absl::Milliseconds(90));
+}
+
+TEST(BatchPlannerTest, no_product_fills_the_queue_up) {
+  BatchPlanner planner({.items_max = 100});
+  uint64_t ticket = 0;
+  while (planner.Admit(ticket, {.product = 1}, kNow).ok()) ++ticket;
+  EXPECT_EQ(planner.waiting(), 80);
+  const absl::Status refused = planner.Admit(ticket, {.product = 1}, kNow);
+  EXPECT_TRUE(absl::IsResourceExhausted(refused));
+  EXPECT_TRUE(planner.Admit(++ticket, {.product = 2}, kNow).ok());
+  // What can wait leaves the last quarter to live items.
+  EXPECT_TRUE(absl::IsResourceExhausted(
+      planner.Admit(++ticket, {.lane = Lane::kBulk, .product = 3}, kNow)));
 }
 
 }  // namespace
