@@ -35,8 +35,13 @@ void CostModel::Observe(int size, absl::Duration took) {
   }
   const double known = fixed_seconds_ * level_.w + item_seconds_ * level_.b;
   if (known > 0) {
-    fixed_seconds_ *= level_.t / known;
-    item_seconds_ *= level_.t / known;
+    // The shape's past comes along, so that old batches of one size and new ones of another are
+    // compared at one speed.
+    const double change = level_.t / known;
+    shape_.t *= change;
+    shape_.bt *= change;
+    fixed_seconds_ *= change;
+    item_seconds_ *= change;
   } else {
     item_seconds_ = level_.t / level_.b;
   }

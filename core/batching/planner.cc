@@ -38,6 +38,7 @@ std::string_view ReasonName(Reason reason) {
 
 BatchPlanner::BatchPlanner(const PlannerOptions& options)
     : options_(options),
+      limit_(options.unhurried_wait_max),
       lanes_{LaneState(options.lane_weights[0], options.fairness),
              LaneState(options.lane_weights[1], options.fairness),
              LaneState(options.lane_weights[2], options.fairness)},
@@ -87,9 +88,13 @@ absl::Status BatchPlanner::Admit(Ticket ticket, const ItemInfo& info, absl::Dura
   if (!InTime(info, now)) {
     return absl::DeadlineExceededError("what waits before it leaves no time until the deadline");
   }
+  if (Unhurried(info) && unhurried_ >= limit_.Limit(cost_, options_.batch_max)) {
+    return absl::ResourceExhaustedError("it would wait too long");
+  }
   HFWA_RETURN_IF_ERROR(room_.Take(HolderOf(info), info.bytes, PartOfRoom(info.lane)));
   LaneState& own = lane(info.lane);
   if (own.queue.empty()) own.used = UsedAtReturn(own);
+  unhurried_ += Unhurried(info) ? 1 : 0;
   const uint64_t arrival = arrivals_++;
   own.queue.Push(QueueItem(ticket, info, arrival));
   items_.emplace(ticket, Waiting{info, arrival});
@@ -97,11 +102,16 @@ absl::Status BatchPlanner::Admit(Ticket ticket, const ItemInfo& info, absl::Dura
   return absl::OkStatus();
 }
 
+bool BatchPlanner::Unhurried(const ItemInfo& info) {
+  return info.lane != Lane::kRegister && info.deadline == absl::InfiniteDuration();
+}
+
 void BatchPlanner::Forget(Ticket ticket) {
   const auto found = items_.find(ticket);
   const ItemInfo& info = found->second.info;
   room_.Give(HolderOf(info), info.bytes);
   if (info.deadline < absl::InfiniteDuration()) expiry_.erase({info.deadline, ticket});
+  unhurried_ -= Unhurried(info) ? 1 : 0;
   items_.erase(found);
 }
 
@@ -158,12 +168,14 @@ Reason BatchPlanner::Fill(FairQueue& queue, absl::Duration deadline, absl::Durat
 
 std::optional<BatchPlanner::Batch> BatchPlanner::TakeBatch(absl::Duration now) {
   if (waiting() == 0) return std::nullopt;
+  if (running_.has_value()) unhurried_ -= std::exchange(running_, std::nullopt)->unhurried;
   LaneState& next = NextLane();
   const FairQueue::Item first = next.queue.Pop();
   Batch batch{.tickets = {first.ticket},
               .reason = Reason::kFull,
               .lane = static_cast<Lane>(&next - lanes_.data())};
   if (!first.alone) batch.reason = Fill(next.queue, first.deadline, now, batch.tickets);
+  const int unhurried = unhurried_;
   for (const Ticket ticket : batch.tickets) Forget(ticket);
 
   const int size = static_cast<int>(batch.tickets.size());
@@ -174,9 +186,11 @@ std::optional<BatchPlanner::Batch> BatchPlanner::TakeBatch(absl::Duration now) {
   next.used += charged / next.weight;
   running_ = {.lane = batch.lane,
               .size = size,
+              .unhurried = unhurried - unhurried_,
               .alone = first.alone,
               .charged = charged,
               .expected_end = now + expected};
+  unhurried_ = unhurried;  // they count until they are done
   return batch;
 }
 
@@ -184,7 +198,12 @@ void BatchPlanner::EndBatch(absl::Duration took) {
   if (!running_.has_value()) return;
   LaneState& own = lane(running_->lane);
   own.used += (absl::ToDoubleSeconds(took) - running_->charged) / own.weight;
-  if (!running_->alone) cost_.Observe(running_->size, took);
+  unhurried_ -= running_->unhurried;
+  if (!running_->alone) {
+    const absl::Duration before = cost_.Estimate(running_->size);
+    cost_.Observe(running_->size, took);
+    limit_.Completed(running_->size, took, before, cost_.Estimate(running_->size));
+  }
   running_.reset();
 }
 

@@ -13,6 +13,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "core/batching/concurrency_limit.h"
 #include "core/batching/cost_model.h"
 #include "core/batching/fair_queue.h"
 #include "core/batching/shared_room.h"
@@ -46,6 +47,9 @@ struct PlannerOptions {
   // How many full batches live may be owed where it used less than its share: its bursts go before
   // the other lanes' work up to that.
   int live_credit = 16;
+  // Live and bulk items without a deadline are refused when they would wait longer than this
+  // (ConcurrencyLimit); infinite: only the queue's bounds hold.
+  absl::Duration unhurried_wait_max = absl::InfiniteDuration();
   FairQueueOptions fairness = {};  // between the products of a lane
 };
 
@@ -112,6 +116,7 @@ class BatchPlanner {
   struct Running {
     Lane lane;
     int size;
+    int unhurried;  // of the items
     bool alone;
     double charged;  // seconds
     absl::Duration expected_end;
@@ -130,11 +135,15 @@ class BatchPlanner {
   // Fills the batch that `batch` begins; returns why it ended.
   Reason Fill(FairQueue& queue, absl::Duration deadline, absl::Duration now,
               std::vector<Ticket>& batch);
+  // Whether an item counts against the concurrency limit.
+  static bool Unhurried(const ItemInfo& info);
   // The item has left its queue.
   void Forget(Ticket ticket);
 
   const PlannerOptions options_;
   CostModel cost_;
+  ConcurrencyLimit limit_;
+  int unhurried_ = 0;  // waiting and running
   std::array<LaneState, kLanes> lanes_;
   double lanes_now_ = 0;  // virtual time: what the lane in service had used
   SharedRoom room_;

@@ -136,6 +136,23 @@ TEST(BatchPlannerTest, refuses_at_once_what_the_queue_leaves_no_time_for) {
   EXPECT_EQ(planner.EstimatedWait(Lane::kBulk, later), absl::Milliseconds(90));
 }
 
+TEST(BatchPlannerTest, without_deadline_no_more_is_admitted_than_is_soon_done) {
+  BatchPlanner planner({.batch_max = 4, .unhurried_wait_max = absl::Milliseconds(300)});
+  for (int b = 1; b <= 4; ++b) planner.ObserveBatch(b, absl::Milliseconds(60 + 10 * b));
+  uint64_t ticket = 0;
+  while (planner.Admit(ticket, Live(), kNow).ok()) ++ticket;
+  EXPECT_EQ(ticket, 12u);  // three batches of 100 ms
+  EXPECT_TRUE(planner.Admit(100, Live(kNow + absl::Seconds(5)), kNow).ok());
+  EXPECT_TRUE(planner.Admit(101, {.lane = Lane::kRegister}, kNow).ok());
+  // A caller who goes away makes room, a batch does when it is done.
+  EXPECT_TRUE(planner.Remove(0));
+  EXPECT_TRUE(planner.Admit(102, Live(), kNow).ok());
+  ASSERT_EQ(planner.TakeBatch(kNow)->tickets.size(), 4u);  // three of them without deadline
+  EXPECT_TRUE(absl::IsResourceExhausted(planner.Admit(103, Live(), kNow)));
+  planner.EndBatch(absl::Milliseconds(100));
+  EXPECT_TRUE(planner.Admit(104, Live(), kNow).ok());
+}
+
 TEST(BatchPlannerTest, no_product_fills_the_queue_up) {
   BatchPlanner planner({.items_max = 100});
   uint64_t ticket = 0;

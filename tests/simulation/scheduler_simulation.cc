@@ -119,6 +119,8 @@ Scenario MakeScenario(uint64_t seed) {
   scenario.options.bytes_max = random.Whole(1000, 300000);
   scenario.options.fairness = {.credit = random.Whole(0, 64)};
   scenario.options.live_credit = random.Whole(0, 16);
+  if (random.Chance(0.3))
+    scenario.options.unhurried_wait_max = absl::Milliseconds(random.Whole(0, 500));
   for (double& weight : scenario.options.lane_weights) weight = random.Whole(1, 16);
   scenario.device = RandomDevice(random, seed);
   const double load = 3 * random.Unit() * random.Unit() + 0.1;
