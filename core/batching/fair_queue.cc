@@ -85,7 +85,8 @@ FairQueue::Item FairQueue::Pop() {
   const Item item = *flow.items.begin();
   flow.items.erase(flow.items.begin());
   --size_;
-  flow.spent += kToken;
+  // What others left is no debt for ever: it is forgotten beyond the credit.
+  flow.spent = std::min(flow.spent + kToken, std::max(flow.spent, earned_ + credit_));
   Settle(product, flow);
   Earn();
   return item;

@@ -141,13 +141,13 @@ double BatchPlanner::UsedAtReturn(const LaneState& returning) const {
   return std::max(returning.used, lanes_now_ - absl::ToDoubleSeconds(credit) / returning.weight);
 }
 
-BatchPlanner::LaneState& BatchPlanner::NextLane() {
+BatchPlanner::LaneState* BatchPlanner::NextLane() {
   LaneState* next = nullptr;
   for (LaneState& candidate : lanes_) {
     if (candidate.queue.empty()) continue;
     if (next == nullptr || candidate.used < next->used) next = &candidate;
   }
-  return *next;
+  return next;
 }
 
 Reason BatchPlanner::Fill(FairQueue& queue, absl::Duration deadline, absl::Duration now,
@@ -167,14 +167,14 @@ Reason BatchPlanner::Fill(FairQueue& queue, absl::Duration deadline, absl::Durat
 }
 
 std::optional<BatchPlanner::Batch> BatchPlanner::TakeBatch(absl::Duration now) {
-  if (waiting() == 0) return std::nullopt;
   if (running_.has_value()) unhurried_ -= std::exchange(running_, std::nullopt)->unhurried;
-  LaneState& next = NextLane();
-  const FairQueue::Item first = next.queue.Pop();
+  LaneState* const next = NextLane();
+  if (next == nullptr) return std::nullopt;
+  const FairQueue::Item first = next->queue.Pop();
   Batch batch{.tickets = {first.ticket},
               .reason = Reason::kFull,
-              .lane = static_cast<Lane>(&next - lanes_.data())};
-  if (!first.alone) batch.reason = Fill(next.queue, first.deadline, now, batch.tickets);
+              .lane = static_cast<Lane>(next - lanes_.data())};
+  if (!first.alone) batch.reason = Fill(next->queue, first.deadline, now, batch.tickets);
   const int unhurried = unhurried_;
   for (const Ticket ticket : batch.tickets) Forget(ticket);
 
@@ -182,8 +182,8 @@ std::optional<BatchPlanner::Batch> BatchPlanner::TakeBatch(absl::Duration now) {
   const absl::Duration expected = cost_.Estimate(size);
   const double charged = expected > absl::ZeroDuration() ? absl::ToDoubleSeconds(expected)
                                                          : size * kUnknownItemSeconds;
-  lanes_now_ = std::max(lanes_now_, next.used);
-  next.used += charged / next.weight;
+  lanes_now_ = std::max(lanes_now_, next->used);
+  next->used += charged / next->weight;
   running_ = {.lane = batch.lane,
               .size = size,
               .unhurried = unhurried - unhurried_,

@@ -131,7 +131,8 @@ class BatchPlanner {
   // What a lane without work is taken to have used when it gets some: idleness saves nothing up,
   // or little.
   double UsedAtReturn(const LaneState& returning) const;
-  LaneState& NextLane();
+  // That runs next; null if none has work.
+  LaneState* NextLane();
   // Fills the batch that `batch` begins; returns why it ended.
   Reason Fill(FairQueue& queue, absl::Duration deadline, absl::Duration now,
               std::vector<Ticket>& batch);

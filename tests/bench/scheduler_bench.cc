@@ -24,7 +24,7 @@ void AdmitAndDispatch(benchmark::State& state, bool deadlines) {
   };
   while (ticket < waiting) admit();
   int64_t items = 0;
-  for (auto _ : state) {
+  while (state.KeepRunning()) {
     for (int i = 0; i < 8; ++i) admit();
     const absl::Duration took = absl::Microseconds(1200);
     if (!planner.TakeExpired(now).empty()) std::abort();
@@ -57,7 +57,7 @@ void AdmitWithLittleTime(benchmark::State& state) {
     if (!planner.Admit(ticket, info, now).ok()) std::abort();
   }
   const ItemInfo close{.product = products, .deadline = now + absl::Milliseconds(5)};
-  for (auto _ : state) {
+  while (state.KeepRunning()) {
     if (planner.Admit(waiting, close, now).ok()) planner.Remove(waiting);
   }
   state.SetItemsProcessed(state.iterations());

@@ -46,6 +46,8 @@ class World {
       const absl::Duration next = NextEvent();
       if (next == absl::InfiniteDuration()) break;
       Check(next >= now_, "time goes back");
+      stuck_ = next == now_ ? stuck_ + 1 : 0;
+      Check(stuck_ < 1000, "what has expired is never taken out");
       now_ = next;
       if (now_ >= batch_end_) EndBatch();
       Cancel();
@@ -212,6 +214,7 @@ class World {
   Played played_;
   absl::Duration now_;
   size_t arrived_ = 0;
+  int stuck_ = 0;  // steps without time going on
   std::set<Ticket> waiting_;
   std::set<std::pair<absl::Duration, Ticket>> cancels_;
   int64_t bytes_ = 0;
