@@ -28,7 +28,12 @@ absl::Status Translate(const Shared& shared, Call& call, const v1::DetectRequest
   if (request.outputs().map_size() < 0 || request.outputs().map_size() > v1::IMAGE) {
     violations.Add("outputs.map_size", "must be one of the known sizes");
   }
+  if (request.priority() < 0 || request.priority() > v1::BULK) {
+    violations.Add("priority", "must be one of the known priorities");
+  }
   HFWA_RETURN_IF_ERROR(violations.status());
+  out->priority =
+      request.priority() == v1::BULK ? engine::Priority::kBulk : engine::Priority::kLive;
   out->outputs = OutputsOf(request.outputs());
   call.Note("product", out->product_id);
   if (!request.labels().empty()) {

@@ -20,6 +20,7 @@ struct DetectArguments {
   std::vector<std::string> paths;
   std::string out;
   bool exit_code = false;
+  bool bulk = false;
 };
 
 int Detect(Context& context, const DetectArguments& arguments) {
@@ -35,6 +36,7 @@ int Detect(Context& context, const DetectArguments& arguments) {
   options.out = arguments.out;
   options.total = files->size();
   options.exit_code = arguments.exit_code;
+  options.bulk = arguments.bulk;
   options.name_width = 4;
   for (const auto& file : *files) {
     options.name_width = std::max(options.name_width, Columns(Printable(file.string())));
@@ -73,6 +75,7 @@ void AddDetectCommand(CLI::App& parent, Context& context, Action& action) {
       ->type_name("DIR");
   app->add_flag("--exit-code,--threshold-exit-code", arguments->exit_code,
                 "Exit with 1 if a part is anomalous");
+  app->add_flag("--bulk", arguments->bulk, "Let the requests that lines wait for go first");
   app->footer(
       "Examples:\n  hfwa detect bolt part.jpg\n  hfwa detect bolt pictures/ --out heatmaps/\n"
       "  hfwa detect bolt pictures/ --json | jq 'select(.verdict == \"ANOMALOUS\").file'");

@@ -101,6 +101,7 @@ void Judge::Submit(const std::filesystem::path& file) {
     request.mutable_outputs()->set_map_size(v1::IMAGE);
   }
   request.mutable_outputs()->set_regions(context_.json);
+  if (options_.bulk) request.set_priority(v1::BULK);
   *request.mutable_image() = *std::move(image);
   stream_->Send(std::move(request), [this, pending](absl::StatusOr<v1::DetectResponse> response) {
     Answer(*pending, std::move(response));

@@ -22,6 +22,7 @@ struct JudgeOptions {
   size_t name_width = 0;      // Columns of the table's first column.
   bool in_order = true;       // Print in the order of Submit, not of the answers.
   bool exit_code = false;     // Exit 1 if a part is anomalous.
+  bool bulk = false;          // Behind the live requests of others.
 };
 
 // Sends files to the server, several at a time, prints what comes back and counts. Submit is for

@@ -421,6 +421,14 @@ class Detection(ServerTestCase):
         self.assertEqual(picture.mode[:1], {"PNG_COLOR": "R", "PNG_GRAY16": "I"}[kind])
         return np.asarray(picture)
 
+    def test_priority_changes_when_a_picture_is_judged_and_nothing_else(self):
+        c = self.client
+        picture = images.encode(images.part(32, width=150, height=90))
+        plain = c.detect("part", picture)
+        for priority in ("PRIORITY_UNSPECIFIED", "LIVE", "BULK"):
+            self.assert_same_bits(c.detect("part", picture, priority=priority).score, plain.score)
+        self.fails("INVALID_ARGUMENT", c.detect, "part", picture, priority=3, field="priority")
+
     def test_maps_of_every_size_and_format(self):
         c = self.client
         picture = images.encode(images.part(31, defect=True, width=150, height=90))

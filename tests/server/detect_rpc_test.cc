@@ -79,6 +79,9 @@ TEST_F(DetectRpc, errors_carry_their_reason) {
   v1::DetectRequest odd = DetectOf("nut", "good");
   odd.mutable_outputs()->set_map_size(static_cast<v1::MapSize>(77));
   EXPECT_EQ(FieldIn(Detect(odd, &response)), "outputs.map_size");
+  odd = DetectOf("nut", "good");
+  odd.set_priority(static_cast<v1::Priority>(3));
+  EXPECT_EQ(FieldIn(Detect(odd, &response)), "priority");
 }
 
 TEST_F(DetectRpc, faults_show_nothing_but_the_request_id) {
