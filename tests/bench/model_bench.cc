@@ -132,7 +132,7 @@ void RegisterStages(const std::string& prefix, const std::shared_ptr<model::Hfwa
   Register(prefix + "forward", forward({}));
   Register(prefix + "forward/tokens_only", forward({.language = false, .tokens = true}));
   Register(prefix + "match", [=](benchmark::State& state) {
-    const at::Tensor tokens = hfwa->Forward(image, {0}).value().tokens[0];
+    at::Tensor tokens = hfwa->Forward(image, {0}).value().tokens[0];
     const auto bank =
         bank::Bank::Create(kReferences, hfwa->kernels(), [&](int) { return tokens; }).value();
     for (auto _ : state) benchmark::DoNotOptimize(bank->Match(tokens));
