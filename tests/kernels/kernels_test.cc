@@ -107,7 +107,8 @@ at::Tensor NaiveAttention(const at::Tensor& qkv, int heads) {
   const int64_t batch = qkv.size(0), tokens = qkv.size(1), width = qkv.size(2) / 3;
   const at::Tensor parts =
       qkv.to(at::kDouble).view({batch, tokens, 3, heads, width / heads}).permute({2, 0, 3, 1, 4});
-  const double scale = 1 / std::sqrt(static_cast<double>(width / heads));
+  const int64_t head_dim = width / heads;
+  const double scale = 1 / std::sqrt(static_cast<double>(head_dim));
   const at::Tensor weights = (at::matmul(parts[0], parts[1].transpose(2, 3)) * scale).softmax(-1);
   return at::matmul(weights, parts[2]).transpose(1, 2).reshape({batch, tokens, width});
 }

@@ -34,6 +34,7 @@ class Process {
       for (const int fd : {out[0], out[1], err[0], err[1]}) close(fd);
       arguments.insert(arguments.begin(), HFWA_FAKE_SERVER);
       std::vector<char*> argv;
+      argv.reserve(arguments.size() + 1);
       for (std::string& argument : arguments) argv.push_back(argument.data());
       argv.push_back(nullptr);
       execv(HFWA_FAKE_SERVER, argv.data());

@@ -401,6 +401,7 @@ TEST_F(StoreTest, readers_see_whole_revisions_while_writers_write) {
     ASSERT_TRUE(store().CreateProduct(NewProduct(absl::StrCat("p", w)), {}).ok());
   std::atomic<int> writing{kWriters};
   std::vector<std::thread> threads;
+  threads.reserve(kWriters);
   for (int w = 0; w < kWriters; ++w) {
     threads.emplace_back([&, w] {
       const std::string id = absl::StrCat("p", w);
