@@ -74,6 +74,7 @@ struct WindowAttention {
   int heads = 0;
   // value_only: `in_proj` gives v alone and similarity is cos(v, v); else it gives [q | k | v].
   bool value_only = true;
+  at::Tensor order;  // WindowOrder of the above, on the kernels' device
   std::shared_ptr<const Linear> in_proj;
   std::shared_ptr<const Linear> out_proj;
   at::Tensor scale;  // [heads, 1, 1] fp32, factor of the cosines

@@ -10,6 +10,9 @@ namespace hfwa::kernels {
 // the cyclic shift shifted[y][x] = tokens[(y + shift) mod grid][(x + shift) mod grid].
 at::Tensor CutWindows(const at::Tensor& tokens, int grid, int window, int shift);
 
+// Which token stands at each place of the windows of one image: [grid²] int64.
+at::Tensor WindowOrder(int grid, int window, int shift);
+
 // The inverse of CutWindows.
 at::Tensor MergeWindows(const at::Tensor& windows, int grid, int window, int shift);
 

@@ -128,6 +128,8 @@ class FwaLoader {
     attention.grid = config_.vision.grid();
     attention.window = config_.effective_window();
     attention.shift = attention.window < attention.grid && j % 2 == 1 ? attention.window / 2 : 0;
+    attention.order = kernels::WindowOrder(attention.grid, attention.window, attention.shift)
+                          .to(kernels_.device());
     attention.heads = heads;
     attention.value_only = config_.adapter.value_only;
     HFWA_ASSIGN_OR_RETURN(const at::Tensor scale,

@@ -107,6 +107,7 @@ void RegisterKernels(const std::string& prefix, const std::shared_ptr<kernels::K
     kernels::WindowAttention a;
     a.grid = config.vision.grid();
     a.window = config.effective_window();
+    a.order = kernels::WindowOrder(a.grid, a.window, 0);
     a.heads = config.adapter.heads;
     const int64_t inside = static_cast<int64_t>(a.window) * a.window;
     a.in_proj = kernels->PackLinear({at::randn({s.width, s.width}), {}});

@@ -287,6 +287,7 @@ void CheckWindows(at::ScalarType type, int width, double tolerance /* of the lar
       a.grid = 4;
       a.window = 2;
       a.shift = shift;
+      a.order = WindowOrder(a.grid, a.window, a.shift);
       a.heads = heads;
       a.value_only = value_only;
       const at::Tensor in = Random({value_only ? width : 3 * width, width}, 17);
@@ -317,6 +318,7 @@ TEST(AttendWindowsTest, a_token_of_length_zero_gives_finite_numbers) {
   const auto kernels = MakeAtenKernels(at::kCPU, at::kFloat);
   WindowAttention a;
   a.grid = a.window = 2;
+  a.order = WindowOrder(2, 2, 0);
   a.heads = 1;
   a.in_proj = kernels->PackLinear({at::eye(4), {}});
   a.out_proj = kernels->PackLinear({at::eye(4), {}});

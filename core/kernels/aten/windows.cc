@@ -14,6 +14,11 @@ at::Tensor CutWindows(const at::Tensor& tokens, int grid, int window, int shift)
       .reshape({-1, static_cast<int64_t>(window) * window, width});
 }
 
+at::Tensor WindowOrder(int grid, int window, int shift) {
+  const at::Tensor numbers = at::arange(grid * grid, at::kLong).view({1, -1, 1});
+  return CutWindows(numbers, grid, window, shift).flatten().contiguous();
+}
+
 at::Tensor MergeWindows(const at::Tensor& windows, int grid, int window, int shift) {
   const int64_t width = windows.size(2);
   const int64_t across = grid / window;

@@ -13,6 +13,10 @@
 
 namespace hfwa::kernels::avx512_bf16 {
 
+// Rows that the kernels compute at a time: 6 x 4 sums, 4 operands and a broadcast fill 32
+// registers. Numbers of rows that are multiples of it are shared out best.
+inline constexpr int kTileRows = 6;
+
 // Multi-head attention without mask, among the tokens of one image or window: rows of projections,
 // which hold q, k and v (or the same values in two or three of these roles). Head h is in columns
 // h * head_dim to (h + 1) * head_dim - 1 of each part.

@@ -88,7 +88,9 @@ class Avx512Bf16Linear final : public Linear {
     const int64_t tasks_wanted = kTasksPerThread * at::get_num_threads();
     const int64_t chunks = std::clamp(tasks_wanted / shape_.blocks(), int64_t{1},
                                       (rows + kChunkRows - 1) / kChunkRows);
-    const int64_t chunk = (rows + chunks - 1) / chunks / kTileRows * kTileRows + kTileRows;
+    const int64_t chunk =
+        (rows + chunks - 1) / chunks / avx512_bf16::kTileRows * avx512_bf16::kTileRows +
+        avx512_bf16::kTileRows;
     if (bias_.defined()) epilogue.bias = bias_.const_data_ptr<float>();
     const size_t scratch_bytes =
         avx512_bf16::MultiplyScratch(shape_, std::min(chunk, rows)) * sizeof(float);
@@ -105,7 +107,6 @@ class Avx512Bf16Linear final : public Linear {
 
   // A task that has fewer rows reads more of the weight than it computes with.
   static constexpr int64_t kChunkRows = 96;
-  static constexpr int64_t kTileRows = 6;
   static constexpr int64_t kTasksPerThread = 4;
 
   const avx512_bf16::PackedRows shape_;
@@ -293,16 +294,14 @@ class Avx512Bf16Kernels final : public AtenKernels {
   // CutWindows, as bf16: [B * windows, N, W].
   static at::Tensor GatherWindows(const at::Tensor& x, const WindowAttention& a) {
     const int64_t batch = x.size(0), length = x.size(1), width = x.size(2);
-    const at::Tensor numbers = at::arange(length, at::kDouble).view({1, length, 1});
-    const at::Tensor index =
-        CutWindows(numbers, a.grid, a.window, a.shift).to(at::kLong).contiguous();
+    const int64_t inside = static_cast<int64_t>(a.window) * a.window;
     const at::Tensor plain = x.contiguous();
-    at::Tensor windows = at::empty({batch * index.size(0), index.size(1), width}, at::kBFloat16);
+    at::Tensor windows = at::empty({batch * length / inside, inside, width}, at::kBFloat16);
     at::parallel_for(0, batch * length, kNormRowsPerTask, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end;) {  // a run of rows of one image
         const int64_t image = i / length, run = std::min(end, (image + 1) * length) - i;
         avx512_bf16::GatherToBf16(plain.const_data_ptr<float>() + image * length * width,
-                                  index.const_data_ptr<int64_t>() + i % length, run, width,
+                                  a.order.const_data_ptr<int64_t>() + i % length, run, width,
                                   MutableBits(windows) + i * width);
         i += run;
       }

@@ -6,6 +6,8 @@
 
 #include <cstdint>
 
+#include "core/kernels/cpu/avx512_bf16.h"
+
 namespace hfwa::kernels::avx512_bf16 {
 
 constexpr int64_t kLanes = 16;   // fp32 values, or pairs of bf16, in a register
@@ -13,7 +15,6 @@ constexpr int kTileVectors = 4;  // registers across a tile
 constexpr int64_t kTileWidth = kTileVectors * kLanes;
 constexpr float kLowest = -3.0e38F;
 constexpr float kLog2E = 1.44269504F;
-constexpr int kTileRows = 6;  // 6 x 4 sums, 4 operands and a broadcast fill 32 registers
 
 // Two bf16 values; read from memory that others know as single ones.
 using Pair __attribute__((may_alias)) = uint32_t;
