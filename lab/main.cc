@@ -41,7 +41,7 @@ void AddParity(CLI::App& app, std::function<int()>& chosen) {
   CLI::App* command =
       app.add_subcommand("parity", "Compare with a fixture folder, tensor by tensor");
   command->add_option("folder", arguments->folder, "Fixture folder")->required();
-  command->add_option("--precision", arguments->precision, "fp32, bf16 or fp16");
+  command->add_option("--precision", arguments->precision, "fp32, bf16, fp16 or int8");
   command->add_option("--device", arguments->options.device, "cpu, cuda or cuda:N");
   command->callback(
       [arguments, &chosen] { chosen = [arguments] { return RunParityCommand(*arguments); }; });
@@ -70,7 +70,7 @@ void AddFewShot(CLI::App& app, std::function<int()>& chosen) {
   command->add_option("--shots", options.shots, "Numbers of references")->delimiter(',');
   command->add_option("--seeds", options.seeds, "Draws of references")->delimiter(',');
   command->add_option("--score", options.scores, "top1, max, paper, service")->delimiter(',');
-  command->add_option("--precision", arguments->precision, "fp32, bf16 or fp16");
+  command->add_option("--precision", arguments->precision, "fp32, bf16, fp16 or int8");
   command->add_option("--device", options.hfwa.device, "cpu, cuda or cuda:N");
   command->callback(
       [arguments, &chosen] { chosen = [arguments] { return RunFewShotCommand(*arguments); }; });

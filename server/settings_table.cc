@@ -73,10 +73,11 @@ const std::vector<Setting>& Table() {
       {"precision",
        T::kChoice,
        "fp32",
-       "Number format of the model's arithmetic; auto takes the fastest that the device has.",
+       "Number format of the model's arithmetic; auto takes the fastest that the device has, int8 "
+       "excepted.",
        kNone,
        kNone,
-       {"fp32", "bf16", "fp16", "auto"},
+       {"fp32", "bf16", "fp16", "int8", "auto"},
        Set<&C::precision>},
       {"threads",
        T::kInteger,

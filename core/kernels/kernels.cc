@@ -10,10 +10,16 @@ void Linear::AddTo(at::Tensor& sum, const at::Tensor& x) const { sum.add_(Apply(
 void Mlp::AddTo(at::Tensor& sum, const at::Tensor& x) const { sum.add_(Apply(x)); }
 
 std::unique_ptr<Kernels> MakeKernels(at::Device device, at::ScalarType type) {
-  if (device.is_cpu() && type == at::kBFloat16) {
-    if (auto kernels = MakeAvx512Bf16Kernels(FasterProducts())) return kernels;
+  if (device.is_cpu()) {
+    if (auto kernels = MakeAvx512Kernels(type, FasterProducts(type))) return kernels;
   }
   return MakeAtenKernels(device, type);
+}
+
+std::unique_ptr<Kernels> MakeInt8Kernels(at::Device device) {
+  if (!device.is_cpu()) return nullptr;
+  if (auto kernels = MakeAvx512Kernels(at::kBFloat16, Products::kInt8)) return kernels;
+  return MakeAvx512Kernels(at::kFloat, Products::kInt8);
 }
 
 }  // namespace hfwa::kernels

@@ -43,6 +43,9 @@ class Mlp {
 struct LinearWeights {
   at::Tensor weight;
   at::Tensor bias;
+  // First and last maps of a model, that cost little and matter much: in the compute type where
+  // others are in int8.
+  bool sensitive = false;
 };
 
 // Layer norm over the last dimension: weight and bias [W], fp32 on the kernels' device.
@@ -117,6 +120,11 @@ class Kernels {
 
 // The fastest implementation for the device and this processor; type fp32, bf16 or fp16.
 std::unique_ptr<Kernels> MakeKernels(at::Device device, at::ScalarType type);
+
+// Linear maps in int8 (a scale for each row of a weight and, as it comes, of its input), the rest
+// in bf16 or, where the processor has none, in fp32. Null where int8 would be no faster: off the
+// CPU and without AVX512-VNNI.
+std::unique_ptr<Kernels> MakeInt8Kernels(at::Device device);
 
 // The reference implementation, on CPU or CUDA.
 std::unique_ptr<Kernels> MakeAtenKernels(at::Device device, at::ScalarType type);

@@ -25,16 +25,20 @@ at::Tensor Unit(const at::Tensor& x) {
   return x / x.norm(2, {-1}, /*keepdim=*/true).clamp_min_(kCosineEpsilon);
 }
 
-at::ScalarType TypeOf(Precision precision) {
+absl::StatusOr<std::unique_ptr<kernels::Kernels>> KernelsFor(at::Device device,
+                                                             Precision precision) {
   switch (precision) {
     case Precision::kFp32:
-      return at::kFloat;
+      return kernels::MakeKernels(device, at::kFloat);
     case Precision::kBf16:
-      return at::kBFloat16;
+      return kernels::MakeKernels(device, at::kBFloat16);
     case Precision::kFp16:
-      return at::kHalf;
+      return kernels::MakeKernels(device, at::kHalf);
+    case Precision::kInt8:
+      break;
   }
-  return at::kFloat;
+  if (auto kernels = kernels::MakeInt8Kernels(device)) return kernels;
+  return absl::UnavailableError("precision int8 needs a CPU with AVX512-VNNI");
 }
 
 // Appends results of parts of a batch.
@@ -50,11 +54,12 @@ at::Tensor Join(const std::vector<ForwardResult>& parts, at::Tensor ForwardResul
 }  // namespace
 
 absl::StatusOr<Precision> ParsePrecision(std::string_view name) {
-  for (const Precision precision : {Precision::kFp32, Precision::kBf16, Precision::kFp16}) {
+  for (const Precision precision :
+       {Precision::kFp32, Precision::kBf16, Precision::kFp16, Precision::kInt8}) {
     if (name == PrecisionName(precision)) return precision;
   }
   return absl::InvalidArgumentError(
-      absl::StrCat("precision '", ToAbsl(name), "' is none of fp32, bf16, fp16"));
+      absl::StrCat("precision '", ToAbsl(name), "' is none of fp32, bf16, fp16, int8"));
 }
 
 Precision FastestPrecision(std::string_view device) {
@@ -70,6 +75,8 @@ std::string_view PrecisionName(Precision precision) {
       return "bf16";
     case Precision::kFp16:
       return "fp16";
+    case Precision::kInt8:
+      return "int8";
   }
   return "fp32";
 }
@@ -116,7 +123,7 @@ absl::Status Hfwa::Impl::Load(ModelFiles files) {
   digest_ = std::move(files.digest);
   HFWA_ASSIGN_OR_RETURN(device_, OpenDevice(options_.device));
   if (config_.taps.empty()) return absl::InvalidArgumentError("taps: at least one is needed");
-  kernels_ = kernels::MakeKernels(device_, TypeOf(options_.precision));
+  HFWA_ASSIGN_OR_RETURN(kernels_, KernelsFor(device_, options_.precision));
   HFWA_ASSIGN_OR_RETURN(tower_, VisionTower::Load(config_, files.weights, *kernels_));
   if (config_.has_language()) {
     HFWA_RETURN_IF_ERROR(LoadAdapters(files.weights));

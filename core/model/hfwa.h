@@ -20,8 +20,10 @@
 
 namespace hfwa::model {
 
-enum class Precision { kFp32, kBf16, kFp16 };
-absl::StatusOr<Precision> ParsePrecision(std::string_view name);  // "fp32", "bf16", "fp16"
+// kInt8: the towers' and adapters' linear maps in int8, the rest in bf16 or, where the processor
+// has none, fp32; on CPUs with AVX512-VNNI.
+enum class Precision { kFp32, kBf16, kFp16, kInt8 };
+absl::StatusOr<Precision> ParsePrecision(std::string_view name);  // "fp32", "bf16", "fp16", "int8"
 std::string_view PrecisionName(Precision precision);
 // bf16 on CUDA and on a CPU with AVX512-BF16 (all with AMX have it); elsewhere bf16 is emulated and
 // slower than fp32.

@@ -24,7 +24,7 @@ absl::Status VisionTower::LoadTensors(const Weights& weights) {
   HFWA_ASSIGN_OR_RETURN(
       const at::Tensor conv1,
       weights.Get("visual.conv1.weight", {width, 3, vision.patch_size, vision.patch_size}));
-  conv1_ = kernels_.PackLinear({conv1.reshape({width, -1}), {}});
+  conv1_ = kernels_.PackLinear({conv1.reshape({width, -1}), {}, /*sensitive=*/true});
   HFWA_ASSIGN_OR_RETURN(const at::Tensor class_embedding,
                         weights.Get("visual.class_embedding", {width}));
   class_embedding_ = class_embedding.to(kernels_.device()).view({1, 1, width});
@@ -38,7 +38,7 @@ absl::Status VisionTower::LoadTensors(const Weights& weights) {
   if (vision.projection) {
     HFWA_ASSIGN_OR_RETURN(const at::Tensor proj,
                           weights.Get("visual.proj", {width, config_.embed_dim}));
-    proj_ = kernels_.PackLinear({proj.t(), {}});
+    proj_ = kernels_.PackLinear({proj.t(), {}, /*sensitive=*/true});
   }
   if (config_.has_language()) {
     HFWA_ASSIGN_OR_RETURN(

@@ -56,7 +56,7 @@ benchmark::internal::Benchmark* Register(const std::string& name,
       ->UseRealTime();
 }
 
-void RegisterLinear(const std::string& name, const std::shared_ptr<kernels::Kernels>& kernels,
+void RegisterLinear(const std::string& name, const std::shared_ptr<const kernels::Kernels>& kernels,
                     int64_t tokens, int64_t in, int64_t out) {
   Register(name, [=](benchmark::State& state) {
     const auto linear = kernels->PackLinear({at::rand({out, in}), at::rand({out})});
@@ -66,7 +66,8 @@ void RegisterLinear(const std::string& name, const std::shared_ptr<kernels::Kern
   });
 }
 
-void RegisterKernels(const std::string& prefix, const std::shared_ptr<kernels::Kernels>& kernels,
+void RegisterKernels(const std::string& prefix,
+                     const std::shared_ptr<const kernels::Kernels>& kernels,
                      const model::ModelConfig& config) {
   const Shapes s(config);
   RegisterLinear(prefix + "linear/in_proj", kernels, s.tokens, s.width, 3 * s.width);
@@ -191,25 +192,30 @@ int Run(int argc, char** argv) {
   at::NoGradGuard no_grad;
   std::cerr << config->name << ", seeded weights, K = " << kReferences << "\n";
   const model::Weights weights = lab::SeededWeights(*config, 7);
-  for (const model::Precision precision : {model::Precision::kFp32, model::Precision::kBf16}) {
-    const bool bf16 = precision == model::Precision::kBf16;
+  using model::Precision;
+  for (const Precision precision : {Precision::kFp32, Precision::kBf16, Precision::kInt8}) {
+    const bool bf16 = precision == Precision::kBf16;
     if (bf16 && model::FastestPrecision("cpu") != precision) continue;
-    const at::ScalarType type = bf16 ? at::kBFloat16 : at::kFloat;
-    const std::string name(model::PrecisionName(precision));
-    RegisterKernels(name + "/kernel/", kernels::MakeKernels(at::kCPU, type), *config);
-    if (bf16) RegisterKernels(name + "/aten/", kernels::MakeAtenKernels(at::kCPU, type), *config);
     model::HfwaOptions options;
     options.precision = precision;
     model::ModelFiles files;
     files.config = *config;
     files.weights = weights;
     if (config->has_language()) options.prompt_tokens = AnyPrompts(*config);
-    auto hfwa = model::Hfwa::Create(std::move(files), options);
-    if (!hfwa.ok()) {
-      std::cerr << hfwa.status() << "\n";
+    auto created = model::Hfwa::Create(std::move(files), options);
+    if (absl::IsUnavailable(created.status())) continue;  // int8, where the processor lacks it
+    if (!created.ok()) {
+      std::cerr << created.status() << "\n";
       return 1;
     }
-    RegisterStages(name + "/stage/", std::move(*hfwa));
+    const std::shared_ptr<model::Hfwa> hfwa = std::move(*created);
+    const std::string name(model::PrecisionName(precision));
+    RegisterKernels(name + "/kernel/", {hfwa, &hfwa->kernels()}, *config);
+    if (precision != Precision::kInt8) {
+      const at::ScalarType type = bf16 ? at::kBFloat16 : at::kFloat;
+      RegisterKernels(name + "/aten/", kernels::MakeAtenKernels(at::kCPU, type), *config);
+    }
+    RegisterStages(name + "/stage/", hfwa);
   }
   benchmark::RunSpecifiedBenchmarks();
   return 0;

@@ -1,6 +1,7 @@
 #include "core/kernels/kernels.h"
 
 #include <cmath>
+#include <string>
 #include <tuple>
 #include <vector>
 
@@ -113,26 +114,40 @@ at::Tensor NaiveAttention(const at::Tensor& qkv, int heads) {
   return at::matmul(weights, parts[2]).transpose(1, 2).reshape({batch, tokens, width});
 }
 
-class Bf16KernelsTest : public ::testing::Test {
+// Kernels for AVX-512, fp32 and bf16.
+class Avx512KernelsTest : public ::testing::TestWithParam<at::ScalarType> {
  protected:
   void SetUp() override {
-    if (kernels == nullptr) GTEST_SKIP() << "this processor has no AVX512-BF16";
+    if (kernels == nullptr) GTEST_SKIP() << "this processor has no AVX-512 for the type";
   }
-  const std::unique_ptr<Kernels> kernels = MakeAvx512Bf16Kernels(Products::kOwn);
+  at::ScalarType type() const { return GetParam(); }
+  bool bf16() const { return type() == at::kBFloat16; }
+  // What rounding a result of magnitude one may cost: half a step of bf16's 8 bits, or what sums of
+  // a thousand fp32 products in another order do.
+  double step() const { return bf16() ? 1.0 / 256 : 4e-6; }
+
+  const std::unique_ptr<Kernels> kernels = MakeAvx512Kernels(GetParam(), Products::kOwn);
 };
 
-TEST_F(Bf16KernelsTest, attention_of_any_shape_is_that_of_the_definition) {
+INSTANTIATE_TEST_SUITE_P(Types, Avx512KernelsTest, ::testing::Values(at::kFloat, at::kBFloat16),
+                         [](const auto& type) {
+                           return std::string(type.param == at::kFloat ? "fp32" : "bf16");
+                         });
+
+TEST_P(Avx512KernelsTest, attention_of_any_shape_is_that_of_the_definition) {
   for (const auto& [tokens, heads, head_dim] :
        {std::tuple(1, 1, 16), std::tuple(5, 2, 8), std::tuple(16, 2, 48), std::tuple(33, 3, 80),
         std::tuple(64, 2, 64), std::tuple(257, 6, 64), std::tuple(577, 2, 64)}) {
     for (const float spread : {1.0F, 8.0F}) {
       const at::Tensor qkv =
-          (Random({2, tokens, 3 * heads * head_dim}, tokens) * spread).to(at::kBFloat16);
+          (Random({2, tokens, 3 * heads * head_dim}, tokens) * spread).to(type());
       const at::Tensor y = kernels->Attention(qkv, heads, /*causal=*/false);
-      ASSERT_EQ(y.scalar_type(), at::kBFloat16);
-      // Weights and outputs are rounded to 8 bits, each at most half a step off.
+      ASSERT_EQ(y.scalar_type(), type());
+      // Weights and outputs are rounded, each at most half a step off.
       const double largest = qkv.abs().max().item<double>();
-      EXPECT_LE(LargestDifference(y, NaiveAttention(qkv, heads)), largest / 256)
+      // In fp32 what counts are the scores' roundings, which grow with them.
+      EXPECT_LE(LargestDifference(y, NaiveAttention(qkv, heads)),
+                largest * step() * (bf16() ? 1 : spread))
           << tokens << " tokens, " << heads << " heads of " << head_dim;
       // No bit depends on the neighbour or on the number of threads.
       const int threads = at::get_num_threads();
@@ -143,9 +158,9 @@ TEST_F(Bf16KernelsTest, attention_of_any_shape_is_that_of_the_definition) {
   }
 }
 
-TEST_F(Bf16KernelsTest, what_is_not_a_number_stays_so) {
+TEST_P(Avx512KernelsTest, what_is_not_a_number_stays_so) {
   const auto is_nan = [](const at::Tensor& x) { return at::isnan(x).all().item<bool>(); };
-  at::Tensor qkv = Random({1, 20, 3 * 16}, 1).to(at::kBFloat16);
+  at::Tensor qkv = Random({1, 20, 3 * 16}, 1).to(type());
   qkv[0][7][16] = NAN;  // one key: every query sees it
   EXPECT_TRUE(is_nan(kernels->Attention(qkv, 1, false)));
   at::Tensor x = Random({20, 16}, 2);
@@ -163,25 +178,27 @@ TEST_F(Bf16KernelsTest, what_is_not_a_number_stays_so) {
   EXPECT_TRUE(at::isfinite(best[4]).item<bool>());
 }
 
-TEST_F(Bf16KernelsTest, attention_survives_scores_that_differ_by_more_than_exponents_do) {
-  at::Tensor qkv = at::zeros({1, 20, 3 * 16}, at::kBFloat16);
+TEST_P(Avx512KernelsTest, attention_survives_scores_that_differ_by_more_than_exponents_do) {
+  at::Tensor qkv = at::zeros({1, 20, 3 * 16}, type());
   qkv[0][3].slice(0, 0, 16).fill_(300);   // one query far along ...
   qkv[0][7].slice(0, 16, 32).fill_(300);  // ... one key, and against another
   qkv[0][8].slice(0, 16, 32).fill_(-300);
   qkv[0][7].slice(0, 32).fill_(2);
   const at::Tensor y = kernels->Attention(qkv, 1, false);
   EXPECT_TRUE(at::isfinite(y).all().item<bool>());
-  EXPECT_TRUE(at::equal(y[0][3], at::full({16}, 2, at::kBFloat16)));
+  EXPECT_TRUE(at::equal(y[0][3], at::full({16}, 2, type())));
 }
 
-TEST_F(Bf16KernelsTest, norms_for_linear_maps) {
+TEST_P(Avx512KernelsTest, norms_for_linear_maps) {
   for (const int width : {8, 16, 48, 1024}) {
     const Norm norm{1 + Random({width}, 1) / 8, Random({width}, 2), 1e-5};
     const at::Tensor x = Random({2, 37, width}, 3) * 5 + 20;
     const at::Tensor expected =
         at::layer_norm(x.to(at::kDouble), {width}, norm.weight.to(at::kDouble),
                        norm.bias.to(at::kDouble), norm.eps);
-    EXPECT_LE(LargestDifference(kernels->LayerNormForLinear(x, norm), expected), 0.02) << width;
+    EXPECT_LE(LargestDifference(kernels->LayerNormForLinear(x, norm), expected),
+              bf16() ? 0.02 : 1e-4)
+        << width;
   }
 }
 
@@ -199,38 +216,40 @@ at::Tensor Activated(Activation activation, const at::Tensor& x) {
   return x;
 }
 
-TEST_F(Bf16KernelsTest, linear_maps_of_any_shape_are_sums_of_rounded_products) {
+TEST_P(Avx512KernelsTest, linear_maps_of_any_shape_are_sums_of_rounded_products) {
   for (const auto& [rows, in, out] :
        {std::tuple(1, 2, 1), std::tuple(7, 6, 16), std::tuple(13, 64, 70), std::tuple(97, 1026, 64),
         std::tuple(200, 2500, 130), std::tuple(5, 7, 9)}) {
     for (const bool bias : {false, true}) {
       LinearWeights weights = RandomLinear(out, in, bias, rows);
       const auto linear = kernels->PackLinear(weights);
-      const at::Tensor x = Random({rows, in}, 3).to(at::kBFloat16);
-      const at::Tensor rounded = weights.weight.to(at::kBFloat16).to(at::kDouble);
+      const at::Tensor x = Random({rows, in}, 3).to(type());
+      const at::Tensor rounded = weights.weight.to(type()).to(at::kDouble);
       at::Tensor exact = at::mm(x.to(at::kDouble), rounded.t());
       if (bias) exact += weights.bias.to(at::kDouble);
       const at::Tensor y = linear->Apply(x);
-      EXPECT_LE(LargestDifference(y, exact), exact.abs().max().item<double>() / 256 + 1e-4)
+      EXPECT_LE(LargestDifference(y, exact),
+                exact.abs().max().item<double>() * step() + (bf16() ? 1e-4 : 0))
           << rows << " x " << in << " x " << out;
       at::Tensor sum = Random({rows, out}, 4);
       const at::Tensor expected = sum.to(at::kDouble) + exact;
       linear->AddTo(sum, x);
-      // Products are summed in fp32 and not rounded again, but by LibTorch's own operator.
-      EXPECT_LE(LargestDifference(sum, expected), in % 2 == 0 ? 2e-5 : 0.03)
+      // Sums are not rounded again, but by LibTorch's operator in bf16.
+      EXPECT_LE(LargestDifference(sum, expected), in % 2 == 0 || !bf16() ? 2e-5 : 0.03)
           << rows << " x " << in << " x " << out;
       // Neither neighbours nor the number of threads change a bit.
       const int threads = at::get_num_threads();
       at::set_num_threads(1);
-      EXPECT_TRUE(at::equal(linear->Apply(x.slice(0, rows - 1)), y.slice(0, rows - 1)) || in % 2);
+      EXPECT_TRUE(at::equal(linear->Apply(x.slice(0, rows - 1)), y.slice(0, rows - 1)) ||
+                  (bf16() && in % 2));
       at::set_num_threads(threads);
     }
   }
 }
 
-TEST_F(Bf16KernelsTest, activations_are_those_of_their_definitions) {
+TEST_P(Avx512KernelsTest, activations_are_those_of_their_definitions) {
   const at::Tensor x = at::cat({at::linspace(-30, 30, 4001), at::linspace(-2, 2, 4001)})
-                           .to(at::kBFloat16)
+                           .to(type())
                            .view({-1, 1})
                            .expand({-1, 2})
                            .contiguous();
@@ -240,11 +259,90 @@ TEST_F(Bf16KernelsTest, activations_are_those_of_their_definitions) {
        {Activation::kNone, Activation::kQuickGelu, Activation::kGelu, Activation::kRelu}) {
     const at::Tensor y = kernels->PackMlp({first, second}, activation)->Apply(x).to(at::kDouble);
     const at::Tensor expected = Activated(activation, x.to(at::kDouble));
-    // Rounded once to 8 bits, and to nothing below 1e-6.
-    const at::Tensor allowed = expected.abs() / 256 + 1e-6;
+    // Rounded once, and to nothing below 1e-6.
+    const at::Tensor allowed = expected.abs() * (bf16() ? 1.0 / 256 : 1e-6) + 1e-6;
     EXPECT_TRUE(((y - expected).abs() <= allowed).all().item<bool>())
         << static_cast<int>(activation) << " "
         << ((y - expected).abs() / allowed).max().item<double>();
+  }
+}
+
+// A matrix as int8 stands for it: each row's largest magnitude is 127 steps.
+at::Tensor Quantized(const at::Tensor& x) {
+  const at::Tensor exact = x.to(at::kDouble);
+  const at::Tensor scale = exact.abs().amax(-1, /*keepdim=*/true).clamp_min(1e-30) / 127;
+  return at::round(exact / scale) * scale;
+}
+
+class Int8KernelsTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (kernels == nullptr) GTEST_SKIP() << "this processor has no AVX512-VNNI";
+  }
+  const std::unique_ptr<Kernels> kernels = MakeInt8Kernels(at::kCPU);
+};
+
+TEST_F(Int8KernelsTest, linear_maps_are_products_of_rounded_rows) {
+  const at::ScalarType type = kernels->compute_type();
+  for (const auto& [rows, in, out] :
+       {std::tuple(1, 4, 1), std::tuple(7, 8, 16), std::tuple(13, 64, 70), std::tuple(97, 1024, 64),
+        std::tuple(50, 5000, 130)}) {
+    for (const bool bias : {false, true}) {
+      const LinearWeights weights = RandomLinear(out, in, bias, rows);
+      const auto linear = kernels->PackLinear(weights);
+      const at::Tensor x = (Random({rows, in}, 3) * 5).to(type);
+      at::Tensor exact = at::mm(Quantized(x), Quantized(weights.weight).t());
+      if (bias) exact += weights.bias.to(at::kDouble);
+      const double largest = exact.abs().max().item<double>();
+      at::Tensor sum = at::zeros({rows, out});
+      linear->AddTo(sum, x);
+      // A value half way between two steps may be rounded to either: a few such.
+      const double half_way = 3 * (x.abs().max() * weights.weight.abs().max()).item<double>() / 127;
+      EXPECT_LE(LargestDifference(sum, exact), 2e-5 + half_way)
+          << rows << " x " << in << " x " << out;
+      const at::Tensor y = linear->Apply(x);
+      EXPECT_LE(LargestDifference(y, sum), largest / 256);
+      const at::Tensor plain = at::linear(x.to(at::kFloat), weights.weight, weights.bias);
+      EXPECT_LE((y.to(at::kFloat) - plain).norm().item<double>(),
+                0.02 * plain.norm().item<double>());
+      // Neither neighbours nor the number of threads change a bit.
+      const int threads = at::get_num_threads();
+      at::set_num_threads(1);
+      EXPECT_TRUE(at::equal(linear->Apply(x.slice(0, rows - 1)), y.slice(0, rows - 1)));
+      at::set_num_threads(threads);
+    }
+  }
+}
+
+TEST_F(Int8KernelsTest, rows_of_zeros_give_the_bias_and_what_is_not_finite_stays_so) {
+  const LinearWeights weights = RandomLinear(6, 16, true, 1);
+  const auto linear = kernels->PackLinear(weights);
+  for (const float strange : {NAN, INFINITY, -INFINITY}) {
+    at::Tensor x = Random({20, 16}, 2);
+    x[2].zero_();
+    x[3][5] = strange;
+    at::Tensor y = at::zeros({20, 6});
+    linear->AddTo(y, x);
+    EXPECT_TRUE(at::equal(y[2], weights.bias));
+    EXPECT_TRUE(at::isnan(y[3]).all().item<bool>());
+    EXPECT_TRUE(at::isfinite(y[4]).all().item<bool>());
+  }
+  LinearWeights damaged = RandomLinear(6, 16, true, 1);
+  damaged.weight[1][2] = NAN;
+  const at::Tensor y = kernels->PackLinear(damaged)->Apply(Random({1, 16}, 3))[0];
+  EXPECT_TRUE(std::isnan(y[1].item<float>()));
+  EXPECT_TRUE(std::isfinite(y[0].item<float>()));
+}
+
+TEST_F(Int8KernelsTest, sensitive_maps_and_odd_widths_are_in_the_compute_type) {
+  const LinearWeights odd = RandomLinear(6, 10, true, 1);
+  LinearWeights sensitive = RandomLinear(6, 16, true, 1);
+  sensitive.sensitive = true;
+  const auto plain = MakeKernels(at::kCPU, kernels->compute_type());
+  for (const LinearWeights& weights : {odd, sensitive}) {
+    const at::Tensor x = Random({5, weights.weight.size(1)}, 2);
+    EXPECT_TRUE(
+        at::equal(kernels->PackLinear(weights)->Apply(x), plain->PackLinear(weights)->Apply(x)));
   }
 }
 

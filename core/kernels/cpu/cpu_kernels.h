@@ -10,13 +10,15 @@ namespace hfwa::kernels {
 enum class Products {
   kOwn,
   kLibrary,  // oneDNN, by LibTorch
+  kInt8,     // ours; those that are marked as sensitive in the compute type
 };
 
-// The library's on processors with AMX, whose matrix unit it uses and these kernels do not; else
-// ours.
-Products FasterProducts();
+// For bf16, the library's on processors with AMX, whose matrix unit it uses and these kernels do
+// not; else ours.
+Products FasterProducts(at::ScalarType type);
 
-// bf16 on a processor with AVX512-BF16; null where this one has none.
-std::unique_ptr<Kernels> MakeAvx512Bf16Kernels(Products products);
+// fp32, or bf16, on a processor with AVX-512 (and AVX512-BF16; AVX512-VNNI for int8); null where
+// this one lacks it.
+std::unique_ptr<Kernels> MakeAvx512Kernels(at::ScalarType type, Products products);
 
 }  // namespace hfwa::kernels

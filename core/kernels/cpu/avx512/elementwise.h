@@ -1,10 +1,12 @@
-#include "core/kernels/cpu/avx512_bf16.h"
-#include "core/kernels/cpu/avx512_bf16/tile.h"
+#pragma once
 
-namespace hfwa::kernels::avx512_bf16 {
+#include "core/kernels/cpu/avx512/tile.h"
 
-void Norm(const float* x, const float* weight, const float* bias, float eps, int64_t rows,
-          int64_t width, uint16_t* out) {
+namespace hfwa::kernels::avx512 {
+
+template <typename T>
+void Avx512<T>::Norm(const float* x, const float* weight, const float* bias, float eps,
+                     int64_t rows, int64_t width, T* out) {
   const auto count = static_cast<float>(width);
   for (int64_t row = 0; row < rows; ++row, x += width, out += width) {
     __m512 sum = _mm512_setzero_ps();
@@ -19,18 +21,20 @@ void Norm(const float* x, const float* weight, const float* bias, float eps, int
     const __m512 factor = _mm512_set1_ps(1.0F / SquareRoot(variance + eps));
     for (int64_t i = 0; i < width; i += kLanes) {
       const __m512 unit = _mm512_mul_ps(_mm512_sub_ps(_mm512_loadu_ps(x + i), mean), factor);
-      StoreBf16(out + i,
-                _mm512_fmadd_ps(unit, _mm512_loadu_ps(weight + i), _mm512_loadu_ps(bias + i)));
+      Format<T>::Store(
+          out + i, _mm512_fmadd_ps(unit, _mm512_loadu_ps(weight + i), _mm512_loadu_ps(bias + i)));
     }
   }
 }
 
-void GatherToBf16(const float* from, const int64_t* index, int64_t rows, int64_t width,
-                  uint16_t* to) {
+template <typename T>
+void Avx512<T>::Gather(const float* from, const int64_t* index, int64_t rows, int64_t width,
+                       T* to) {
   for (int64_t row = 0; row < rows; ++row, to += width) {
     const float* values = from + index[row] * width;
-    for (int64_t i = 0; i < width; i += kLanes) StoreBf16(to + i, _mm512_loadu_ps(values + i));
+    for (int64_t i = 0; i < width; i += kLanes)
+      Format<T>::Store(to + i, _mm512_loadu_ps(values + i));
   }
 }
 
-}  // namespace hfwa::kernels::avx512_bf16
+}  // namespace hfwa::kernels::avx512

@@ -1,0 +1,3 @@
+#include "core/kernels/cpu/avx512/int8.h"
+
+template struct hfwa::kernels::avx512::Avx512Int8<uint16_t>;
