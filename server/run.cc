@@ -15,6 +15,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/base/clock.h"
+#include "core/base/processors.h"
 #include "core/base/status_macros.h"
 #include "server/errors.h"
 #include "server/library_logs.h"
@@ -84,9 +85,23 @@ int Fail(Logger& log, const char* message, const absl::Status& status) {
   return ExitCodeOf(status);
 }
 
+// Before other threads start, so that they and their memory follow.
+absl::Status PlaceOnProcessors(const ServerConfig& config, Logger& log) {
+  if (config.numa_node >= 0) return BindToNumaNode(config.numa_node);
+  if (const size_t nodes = NumaNodes().size(); nodes > 1) {
+    log.Warning("spans several NUMA nodes: a server per node, each with numa-node, is faster",
+                {{"nodes", static_cast<int64_t>(nodes)}});
+  }
+  return absl::OkStatus();
+}
+
 int Serve(const LoadedConfig& loaded, const EngineFactory& make_engine) {
   const ServerConfig& config = loaded.config;
   Logger log(LevelOf(config.log_level));
+  if (const absl::Status placed = PlaceOnProcessors(config, log); !placed.ok()) {
+    Fail(log, "numa-node cannot be used", placed);
+    return kExitConfiguration;
+  }
   for (const EffectiveSetting& one : loaded.effective) {
     if (one.origin == "default") continue;
     log.Debug(

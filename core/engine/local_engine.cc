@@ -6,12 +6,12 @@
 #include <atomic>
 #include <functional>
 #include <optional>
-#include <thread>
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
+#include "core/base/processors.h"
 #include "core/base/status_macros.h"
 #include "core/base/thread_pool.h"
 #include "core/batching/planner.h"
@@ -105,7 +105,7 @@ class LocalEngine final : public Engine {
  private:
   static int DecodeThreads(const LocalEngineOptions& options) {
     if (options.decode_threads > 0) return options.decode_threads;
-    return std::max(2, static_cast<int>(std::thread::hardware_concurrency()));
+    return std::max(2, UsableProcessors());
   }
 
   absl::Status Admit(const DetectCall& call, int64_t bytes);
@@ -379,10 +379,7 @@ void LocalEngine::Drain(absl::Duration timeout) {
 absl::StatusOr<std::unique_ptr<Engine>> CreateLocalEngine(const LocalEngineOptions& options,
                                                           std::unique_ptr<store::Store> store,
                                                           const Clock* clock, Observer* observer) {
-  const int threads = options.compute_threads > 0
-                          ? options.compute_threads
-                          : static_cast<int>(std::thread::hardware_concurrency());
-  at::set_num_threads(std::max(1, threads));
+  at::set_num_threads(options.compute_threads > 0 ? options.compute_threads : UsableProcessors());
   model::Precision precision = model::FastestPrecision(options.device);
   if (options.precision != "auto") {
     HFWA_ASSIGN_OR_RETURN(precision, model::ParsePrecision(options.precision));

@@ -10,7 +10,6 @@
 #include <ATen/Parallel.h>
 
 #include "absl/strings/str_cat.h"
-#include "core/kernels/kernels.h"
 
 namespace hfwa::bench {
 namespace {
@@ -47,14 +46,13 @@ std::string MachineName() {
   return name;
 }
 
-double MatrixRate(at::ScalarType type) {
+double MatrixRate(const kernels::Kernels& kernels) {
   constexpr int64_t kTokens = 577;
-  const auto kernels = kernels::MakeKernels(at::kCPU, type);
   double best = 0;
   for (const auto& [in, out] :
        {std::pair<int64_t, int64_t>(1024, 1024), {1024, 4096}, {4096, 1024}}) {
-    const auto linear = kernels->PackLinear({at::rand({out, in}), at::rand({out})});
-    const at::Tensor x = at::rand({kTokens, in}).to(type);
+    const auto linear = kernels.PackLinear({at::rand({out, in}), at::rand({out})});
+    const at::Tensor x = at::rand({kTokens, in}).to(kernels.compute_type());
     const double seconds = BestSeconds(8, [&] { linear->Apply(x); });
     best = std::max(best, 2.0 * static_cast<double>(kTokens * in * out) / seconds);
   }

@@ -5,6 +5,7 @@
 
 #include <benchmark/benchmark.h>
 #include <malloc.h>
+#include <sys/resource.h>
 
 #include <cstdlib>
 #include <fstream>
@@ -23,6 +24,7 @@
 #include "core/model/hfwa.h"
 #include "lab/seeded_model.h"
 #include "tests/bench/machine.h"
+#include "tests/bench/work.h"
 
 namespace hfwa::bench {
 namespace {
@@ -40,13 +42,26 @@ struct Shapes {
   int64_t tokens, patches, width, heads, embed;
 };
 
-void CountFlops(benchmark::State& state, double flops) {
-  state.counters["GFLOP/s"] =
-      benchmark::Counter(flops * 1e-9, benchmark::Counter::kIsIterationInvariantRate);
+// Rates that the operation reaches, and how it stands to the machine's limits: flop/byte tells
+// which of the two is its own.
+void Count(benchmark::State& state, const Work& work) {
+  const auto rate = benchmark::Counter::kIsIterationInvariantRate;
+  state.counters["GFLOP/s"] = benchmark::Counter(work.flops * 1e-9, rate);
+  state.counters["GB/s"] = benchmark::Counter(work.bytes * 1e-9, rate);
+  state.counters["flop/byte"] = work.flops / work.bytes;
 }
-void CountBytes(benchmark::State& state, double bytes) {
-  state.counters["GB/s"] =
-      benchmark::Counter(bytes * 1e-9, benchmark::Counter::kIsIterationInvariantRate);
+
+// Pages that the system hands out or takes away while the benchmark lasts: none where memory is
+// used again.
+int64_t PageFaults() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return usage.ru_minflt + usage.ru_majflt;
+}
+
+Widths WidthsOf(const kernels::Kernels& kernels, bool int8) {
+  const double bytes = kernels.compute_type() == at::kBFloat16 ? 2 : 4;
+  return {.activation = bytes, .weight = int8 ? 1 : bytes};
 }
 
 benchmark::internal::Benchmark* Register(const std::string& name,
@@ -57,43 +72,45 @@ benchmark::internal::Benchmark* Register(const std::string& name,
 }
 
 void RegisterLinear(const std::string& name, const std::shared_ptr<const kernels::Kernels>& kernels,
-                    int64_t tokens, int64_t in, int64_t out) {
+                    Widths widths, int64_t tokens, int64_t in, int64_t out) {
   Register(name, [=](benchmark::State& state) {
     const auto linear = kernels->PackLinear({at::rand({out, in}), at::rand({out})});
     const at::Tensor x = at::rand({tokens, in}).to(kernels->compute_type());
     for (auto _ : state) benchmark::DoNotOptimize(linear->Apply(x));
-    CountFlops(state, 2.0 * static_cast<double>(tokens * in * out));
+    Count(state, LinearWork(tokens, in, out, widths));
   });
 }
 
 void RegisterKernels(const std::string& prefix,
-                     const std::shared_ptr<const kernels::Kernels>& kernels,
+                     const std::shared_ptr<const kernels::Kernels>& kernels, Widths widths,
                      const model::ModelConfig& config) {
   const Shapes s(config);
-  RegisterLinear(prefix + "linear/in_proj", kernels, s.tokens, s.width, 3 * s.width);
-  RegisterLinear(prefix + "linear/out_proj", kernels, s.tokens, s.width, s.width);
-  RegisterLinear(prefix + "linear/c_fc", kernels, s.tokens, s.width, 4 * s.width);
-  RegisterLinear(prefix + "linear/c_proj", kernels, s.tokens, 4 * s.width, s.width);
+  RegisterLinear(prefix + "linear/in_proj", kernels, widths, s.tokens, s.width, 3 * s.width);
+  RegisterLinear(prefix + "linear/out_proj", kernels, widths, s.tokens, s.width, s.width);
+  RegisterLinear(prefix + "linear/c_fc", kernels, widths, s.tokens, s.width, 4 * s.width);
+  RegisterLinear(prefix + "linear/c_proj", kernels, widths, s.tokens, 4 * s.width, s.width);
   Register(prefix + "mlp", [=](benchmark::State& state) {
     const auto mlp = kernels->PackMlp({{at::rand({4 * s.width, s.width}), at::rand({4 * s.width})},
                                        {at::rand({s.width, 4 * s.width}), at::rand({s.width})}},
                                       kernels::Activation::kQuickGelu);
     const at::Tensor x = at::rand({1, s.tokens, s.width}).to(kernels->compute_type());
     for (auto _ : state) benchmark::DoNotOptimize(mlp->Apply(x));
-    CountFlops(state, 16.0 * static_cast<double>(s.tokens * s.width * s.width));
+    Work work = LinearWork(s.tokens, s.width, 4 * s.width, widths);
+    work += LinearWork(s.tokens, 4 * s.width, s.width, widths);
+    Count(state, work);
   });
   Register(prefix + "attention", [=](benchmark::State& state) {
     const at::Tensor qkv = at::randn({1, s.tokens, 3 * s.width}).to(kernels->compute_type());
     const int heads = static_cast<int>(s.heads);
     for (auto _ : state) benchmark::DoNotOptimize(kernels->Attention(qkv, heads, false));
-    CountFlops(state, 4.0 * static_cast<double>(s.tokens * s.tokens * s.width));
+    Count(state, AttentionWork(1, s.tokens, s.width, 3, widths));
   });
   Register(prefix + "layer_norm", [=](benchmark::State& state) {
     const at::Tensor x = at::randn({1, s.tokens, s.width});
     const kernels::Norm norm{at::ones({s.width}), at::zeros({s.width}), 1e-5};
     at::Tensor y;
     for (auto _ : state) benchmark::DoNotOptimize(y = kernels->LayerNormForLinear(x, norm));
-    CountBytes(state, static_cast<double>(x.nbytes() + y.nbytes()));
+    Count(state, {.flops = 0, .bytes = static_cast<double>(x.nbytes() + y.nbytes())});
   });
   Register(prefix + "row_maximum", [=](benchmark::State& state) {
     const at::Tensor tokens = at::randn({s.patches, s.embed});
@@ -101,7 +118,9 @@ void RegisterKernels(const std::string& prefix,
     const auto packed = kernels->MakeRows(rows.size(0), s.embed);
     packed->Put(0, rows);
     for (auto _ : state) benchmark::DoNotOptimize(packed->Maximum(tokens, 0, rows.size(0)));
-    CountFlops(state, 2.0 * static_cast<double>(tokens.numel() * rows.size(0)));
+    const double values = static_cast<double>(tokens.numel() + rows.numel());
+    Count(state, {.flops = 2.0 * static_cast<double>(tokens.numel() * rows.size(0)),
+                  .bytes = widths.activation * values});
   });
   if (!config.has_language() || config.adapter.type != model::AdapterConfig::Type::kFwa) return;
   Register(prefix + "windows", [=](benchmark::State& state) {
@@ -117,18 +136,23 @@ void RegisterKernels(const std::string& prefix,
     a.bias = at::zeros({1, a.heads, inside, inside});
     const at::Tensor x = at::randn({1, s.patches, s.width});
     for (auto _ : state) benchmark::DoNotOptimize(kernels->AttendWindows(x, a));
-    CountFlops(state, 4.0 * static_cast<double>(s.patches * s.width) *
-                          static_cast<double>(s.width + inside));
+    Count(state, WindowsWork(config, widths));
   });
 }
 
-void RegisterStages(const std::string& prefix, const std::shared_ptr<model::Hfwa>& hfwa) {
+void RegisterStages(const std::string& prefix, const std::shared_ptr<model::Hfwa>& hfwa,
+                    Widths widths) {
   const model::ModelConfig& config = hfwa->config();
   const at::Tensor image = lab::SeededImages(config, 5, "image", 1);
   const auto forward = [=](model::ForwardParts parts) {
     return [=](benchmark::State& state) {
+      benchmark::DoNotOptimize(hfwa->Forward(image, {0}, parts).value().tokens);
+      const int64_t before = PageFaults();
       for (auto _ : state)
         benchmark::DoNotOptimize(hfwa->Forward(image, {0}, parts).value().tokens);
+      state.counters["page faults"] = benchmark::Counter(static_cast<double>(PageFaults() - before),
+                                                         benchmark::Counter::kAvgIterations);
+      Count(state, ForwardWork(hfwa->config(), parts.language, widths));
     };
   };
   Register(prefix + "forward", forward({}));
@@ -138,6 +162,7 @@ void RegisterStages(const std::string& prefix, const std::shared_ptr<model::Hfwa
     const auto bank =
         bank::Bank::Create(kReferences, hfwa->kernels(), [&](int) { return tokens; }).value();
     for (auto _ : state) benchmark::DoNotOptimize(bank->Match(tokens));
+    Count(state, MatchWork(hfwa->config(), kReferences, widths));
   });
   Register(prefix + "maps", [=](benchmark::State& state) {
     const model::ForwardResult result = hfwa->Forward(image, {0}).value();
@@ -168,11 +193,15 @@ std::string ReadFile(const std::string& path) {
   return text.str();
 }
 
-// The yardsticks, for whoever holds other figures against them (peers/peers.py).
+// The yardsticks, for whoever holds other figures against them (peers/peers.py, roofline).
 void PrintRates() {
-  std::cerr << MachineName() << "\nbf16 matrix rate " << MatrixRate(at::kBFloat16) * 1e-9
-            << " GFLOP/s, fp32 " << MatrixRate(at::kFloat) * 1e-9 << " GFLOP/s, memory "
-            << MemoryRate() * 1e-9 << " GB/s\n";
+  std::cerr << MachineName() << "\nbf16 matrix rate "
+            << MatrixRate(*kernels::MakeKernels(at::kCPU, at::kBFloat16)) * 1e-9
+            << " GFLOP/s, fp32 " << MatrixRate(*kernels::MakeKernels(at::kCPU, at::kFloat)) * 1e-9
+            << " GFLOP/s, ";
+  if (const auto int8 = kernels::MakeInt8Kernels(at::kCPU))
+    std::cerr << "int8 " << MatrixRate(*int8) * 1e-9 << " GFLOP/s, ";
+  std::cerr << "memory " << MemoryRate() * 1e-9 << " GB/s\n";
 }
 
 int Run(int argc, char** argv) {
@@ -210,12 +239,13 @@ int Run(int argc, char** argv) {
     }
     const std::shared_ptr<model::Hfwa> hfwa = std::move(*created);
     const std::string name(model::PrecisionName(precision));
-    RegisterKernels(name + "/kernel/", {hfwa, &hfwa->kernels()}, *config);
+    const Widths widths = WidthsOf(hfwa->kernels(), precision == Precision::kInt8);
+    RegisterKernels(name + "/kernel/", {hfwa, &hfwa->kernels()}, widths, *config);
     if (precision != Precision::kInt8) {
       const at::ScalarType type = bf16 ? at::kBFloat16 : at::kFloat;
-      RegisterKernels(name + "/aten/", kernels::MakeAtenKernels(at::kCPU, type), *config);
+      RegisterKernels(name + "/aten/", kernels::MakeAtenKernels(at::kCPU, type), widths, *config);
     }
-    RegisterStages(name + "/stage/", hfwa);
+    RegisterStages(name + "/stage/", hfwa, widths);
   }
   benchmark::RunSpecifiedBenchmarks();
   return 0;

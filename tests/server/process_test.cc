@@ -149,6 +149,7 @@ TEST(Process, exit_codes_say_what_was_wrong) {
   EXPECT_EQ(code_of({"stray"}), kExitUsage);
   EXPECT_EQ(code_of({"config"}), kExitUsage);
   EXPECT_EQ(code_of({"--threads", "many"}), kExitConfiguration);
+  EXPECT_EQ(code_of({"--numa-node", "1023"}), kExitConfiguration);
   EXPECT_EQ(code_of({"--config", "/no/such/file"}), kExitConfiguration);
   EXPECT_EQ(code_of(Serving({"--data", "locked"})), kExitLocked);
   EXPECT_EQ(code_of(Serving({"--data", "newer"})), kExitData);
