@@ -30,14 +30,14 @@ absl::Status Wrong(const std::string& key, const std::string& origin, const std:
   return absl::InvalidArgumentError(absl::StrCat(key, " (", origin, "): ", what));
 }
 
-// Digits, and for bytes one of B, kB, MB, GB, KiB, MiB, GiB after them.
+// Digits, with a minus before or, for bytes, one of B, kB, MB, GB, KiB, MiB, GiB after them.
 std::optional<int64_t> ParseInteger(const std::string& text, bool with_unit) {
-  size_t digits = 0;
+  size_t digits = !with_unit && !text.empty() && text.front() == '-' ? 1 : 0;
   while (digits < text.size() &&
          (absl::ascii_isdigit(static_cast<unsigned char>(text[digits])) != 0))
     ++digits;
   int64_t number = 0;
-  if (digits == 0 || !absl::SimpleAtoi(text.substr(0, digits), &number)) return std::nullopt;
+  if (!absl::SimpleAtoi(text.substr(0, digits), &number)) return std::nullopt;
   const std::string unit = text.substr(digits);
   if (unit.empty()) return number;
   if (!with_unit) return std::nullopt;
