@@ -7,8 +7,8 @@
 namespace hfwa::kernels::avx512 {
 namespace {  // NOLINT(google-build-namespaces)
 
-constexpr float kInt8Max = 127.0F;
-constexpr int32_t kZeroPoint = 128;  // rows are unsigned where weights are signed
+inline constexpr float kInt8Max = 127.0F;
+inline constexpr int32_t kZeroPoint = 128;  // rows are unsigned where weights are signed
 
 struct Int8Format {
   using Sum = __m512i;

@@ -10,7 +10,7 @@ namespace {  // NOLINT(google-build-namespaces)
 
 // Units of the inner dimension that a product takes at a time: with them a block of 64 columns
 // fills an eighth of a small second-level cache, and six rows a quarter of a first-level one.
-constexpr int64_t kStepUnits = 512;
+inline constexpr int64_t kStepUnits = 512;
 
 // 1 / x for positive x, to fp32's last bits.
 inline __m512 Reciprocal(__m512 x) {

@@ -12,11 +12,11 @@
 namespace hfwa::kernels::avx512 {
 namespace {  // NOLINT(google-build-namespaces)
 
-constexpr int64_t kLanes = 16;   // fp32 values, or units, in a register
-constexpr int kTileVectors = 4;  // registers across a tile
-constexpr int64_t kTileWidth = kTileVectors * kLanes;
-constexpr float kLowest = -3.0e38F;
-constexpr float kLog2E = 1.44269504F;
+inline constexpr int64_t kLanes = 16;   // fp32 values, or units, in a register
+inline constexpr int kTileVectors = 4;  // registers across a tile
+inline constexpr int64_t kTileWidth = kTileVectors * kLanes;
+inline constexpr float kLowest = -3.0e38F;
+inline constexpr float kLog2E = 1.44269504F;
 
 // Four bytes of the inner dimension: a float, two bf16, four int8; read from memory that others
 // know as such.
