@@ -12,7 +12,6 @@ namespace {
 
 using avx512::Avx512;
 using avx512::Avx512Int8;
-using avx512::Epilogue;
 using avx512::PackedRows;
 
 // A task that has fewer rows reads more of the weight than it computes with.
@@ -57,14 +56,14 @@ class FusedLinear : public Linear {
   }
 
  protected:
-  virtual void Run(const at::Tensor& x, const Epilogue<T>& epilogue) const = 0;
+  virtual void Run(const at::Tensor& x, const avx512::Epilogue<T>& epilogue) const = 0;
 
   // Calls multiply(block, first row, rows, its epilogue, scratch). Blocks of columns and chunks of
   // rows are shared out so that a thread's tasks use one block as long as possible.
   // `scratch_values(rows)` says how many fp32 or int32 values a task works in.
   template <typename ScratchValues, typename Multiply>
-  void ForEachBlock(int64_t rows, const Epilogue<T>& epilogue, const ScratchValues& scratch_values,
-                    const Multiply& multiply) const {
+  void ForEachBlock(int64_t rows, const avx512::Epilogue<T>& epilogue,
+                    const ScratchValues& scratch_values, const Multiply& multiply) const {
     const int64_t tasks_wanted = kTasksPerThread * at::get_num_threads();
     const int64_t chunks = std::clamp(tasks_wanted / shape_.blocks(), int64_t{1},
                                       (rows + kChunkRows - 1) / kChunkRows);
@@ -74,7 +73,7 @@ class FusedLinear : public Linear {
     ForEachTask(shape_.blocks() * chunks, scratch_bytes, [&](int64_t task, void* scratch) {
       const int64_t first = task % chunks * chunk, count = std::min(chunk, rows - first);
       if (count <= 0) return;
-      Epilogue<T> own = epilogue;
+      avx512::Epilogue<T> own = epilogue;
       if (own.out != nullptr) own.out += first * shape_.count;
       if (own.x != nullptr) own.x += first * shape_.count;
       multiply(task / chunks, first, count, own, scratch);
@@ -104,12 +103,13 @@ class Avx512Linear final : public FusedLinear<T> {
   }
 
  private:
-  void Run(const at::Tensor& x, const Epilogue<T>& epilogue) const override {
+  void Run(const at::Tensor& x, const avx512::Epilogue<T>& epilogue) const override {
     const at::Tensor in = x.to(TypeOf<T>()).contiguous();
     this->ForEachBlock(
         in.numel() / shape_.width, epilogue,
         [&](int64_t rows) { return Avx512<T>::MultiplyScratch(shape_, rows); },
-        [&](int64_t block, int64_t first, int64_t rows, const Epilogue<T>& own, void* scratch) {
+        [&](int64_t block, int64_t first, int64_t rows, const avx512::Epilogue<T>& own,
+            void* scratch) {
           Avx512<T>::Multiply(shape_, Values<T>(packed_), block,
                               Values<T>(in) + first * shape_.width, rows, own,
                               static_cast<float*>(scratch));
@@ -135,7 +135,7 @@ class Int8Linear final : public FusedLinear<T> {
   }
 
  private:
-  void Run(const at::Tensor& x, const Epilogue<T>& epilogue) const override {
+  void Run(const at::Tensor& x, const avx512::Epilogue<T>& epilogue) const override {
     const at::Tensor in = x.to(TypeOf<T>()).contiguous();
     const int64_t rows = in.numel() / shape_.width, width = shape_.width;
     const at::Tensor quantized = at::empty({rows, width}, at::kByte);
@@ -152,7 +152,8 @@ class Int8Linear final : public FusedLinear<T> {
     this->ForEachBlock(
         rows, epilogue,
         [&](int64_t count) { return Avx512Int8<T>::MultiplyScratch(shape_, count); },
-        [&](int64_t block, int64_t first, int64_t count, const Epilogue<T>& own, void* scratch) {
+        [&](int64_t block, int64_t first, int64_t count, const avx512::Epilogue<T>& own,
+            void* scratch) {
           Avx512Int8<T>::Multiply(packed, block, Values<uint8_t>(quantized) + first * width,
                                   Values<float>(scales) + first, count, own,
                                   static_cast<int32_t*>(scratch));
