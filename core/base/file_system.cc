@@ -149,6 +149,18 @@ class RealFileSystem final : public FileSystem {
     return FileError(errno, "stat", path);
   }
 
+  absl::StatusOr<Info> Stat(const std::string& path) override {
+    struct stat info;
+    if (::lstat(path.c_str(), &info) != 0) return FileError(errno, "stat", path);
+    return Info{.bytes = int64_t{info.st_size}, .modified = absl::TimeFromTimespec(info.st_mtim)};
+  }
+
+  absl::Status Touch(const std::string& path) override {
+    if (::utimensat(AT_FDCWD, path.c_str(), nullptr, AT_SYMLINK_NOFOLLOW) != 0)
+      return FileError(errno, "utimensat", path);
+    return absl::OkStatus();
+  }
+
   absl::StatusOr<int64_t> FreeBytes(const std::string& path) override {
     struct statvfs info;
     if (::statvfs(path.c_str(), &info) != 0) return FileError(errno, "statvfs", path);

@@ -9,6 +9,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 
 namespace hfwa {
 
@@ -47,6 +48,13 @@ class FileSystem {
   // Names, sorted, without "." and "..".
   virtual absl::StatusOr<std::vector<std::string>> List(const std::string& path) = 0;
   virtual absl::StatusOr<bool> Exists(const std::string& path) = 0;
+  struct Info {
+    int64_t bytes = 0;
+    absl::Time modified;  // by Write or Touch
+  };
+  virtual absl::StatusOr<Info> Stat(const std::string& path) = 0;
+  // Makes it modified now; its bytes stay.
+  virtual absl::Status Touch(const std::string& path) = 0;
   // What an unprivileged process may still write there.
   virtual absl::StatusOr<int64_t> FreeBytes(const std::string& path) = 0;
 

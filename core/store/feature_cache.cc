@@ -3,13 +3,16 @@
 #include <unistd.h>
 #include <xxhash.h>
 
+#include <algorithm>
 #include <atomic>
 #include <bit>
 #include <cstdint>
 #include <cstring>
 #include <memory>
+#include <tuple>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "core/base/file_system.h"
 #include "core/base/sha256.h"
@@ -108,8 +111,51 @@ absl::Status CheckArguments(const std::string& image_sha256, const std::string& 
 
 }  // namespace
 
-FeatureCache::FeatureCache(const std::string& directory, const std::string& fingerprint)
-    : directory_(absl::StrCat(directory, "/", Sha256Hex(fingerprint).substr(0, 32))) {}
+FeatureCache::FeatureCache(const std::string& directory, const std::string& fingerprint,
+                           int64_t bytes_max)
+    : directory_(absl::StrCat(directory, "/", Sha256Hex(fingerprint).substr(0, 32))),
+      budget_(bytes_max) {
+  Load();
+}
+
+void FeatureCache::Load() {
+  struct Found {
+    bool own;
+    absl::Time modified;
+    std::string path;
+    int64_t bytes;
+  };
+  std::vector<Found> found;
+  FileSystem& files = FileSystem::Real();
+  // What can't be listed or looked at is not counted: a cache never keeps anybody from starting.
+  const auto names_in = [&](const std::string& path) {
+    auto names = files.List(path);
+    return names.ok() ? *std::move(names) : std::vector<std::string>();
+  };
+  const std::string root = ParentDirectory(directory_);
+  for (const std::string& fingerprint : names_in(root)) {
+    const std::string folder = absl::StrCat(root, "/", fingerprint);
+    for (const std::string& part : names_in(folder)) {
+      for (const std::string& name : names_in(absl::StrCat(folder, "/", part))) {
+        const std::string path = absl::StrCat(folder, "/", part, "/", name);
+        if (absl::EndsWith(name, ".tmp")) {  // of a process that was killed
+          files.Remove(path).IgnoreError();
+        } else if (const auto info = files.Stat(path); info.ok()) {
+          found.push_back({folder == directory_, info->modified, path, info->bytes});
+        }
+      }
+    }
+  }
+  std::sort(found.begin(), found.end(), [](const Found& a, const Found& b) {
+    return std::tie(a.own, a.modified, a.path) < std::tie(b.own, b.modified, b.path);
+  });
+  for (const Found& file : found) Count(file.path, file.bytes);
+}
+
+void FeatureCache::Count(const std::string& path, int64_t bytes) {
+  for (const std::string& gone : budget_.Add(path, bytes))
+    FileSystem::Real().Remove(gone).IgnoreError();
+}
 
 std::string FeatureCache::PathOf(const std::string& image_sha256) const {
   return absl::StrCat(directory_, "/", image_sha256.substr(0, 2), "/", image_sha256.substr(2));
@@ -125,11 +171,16 @@ absl::Status FeatureCache::Put(const std::string& image_sha256, const std::strin
   HFWA_RETURN_IF_ERROR(MakeFolder(ParentDirectory(path)));
   const std::string temporary = TemporaryName(path);
   HFWA_ASSIGN_OR_RETURN(const std::unique_ptr<WritableFile> file, files.Create(temporary));
-  absl::Status written = file->Write(Encode(header, values, PlaceOf(directory_, image_sha256)));
+  const std::string bytes = Encode(header, values, PlaceOf(directory_, image_sha256));
+  absl::Status written = file->Write(bytes);
   if (written.ok()) written = file->Close();
   if (written.ok()) written = files.Rename(temporary, path);
-  if (!written.ok()) files.Remove(temporary).IgnoreError();
-  return written;
+  if (!written.ok()) {
+    files.Remove(temporary).IgnoreError();
+    return written;
+  }
+  Count(path, static_cast<int64_t>(bytes.size()));
+  return absl::OkStatus();
 }
 
 absl::StatusOr<std::vector<float>> FeatureCache::Get(const std::string& image_sha256,
@@ -143,16 +194,21 @@ absl::StatusOr<std::vector<float>> FeatureCache::Get(const std::string& image_sh
   std::string_view bytes;
   if (!file.ok() || !Check(*file, header, count, PlaceOf(directory_, image_sha256), bytes)) {
     FileSystem::Real().Remove(path).IgnoreError();
+    budget_.Forget(path);
     return absl::DataLossError(
         absl::StrCat("cached features are damaged or of another kind: ", path));
   }
+  // The file's time is what a later start knows of this use.
+  if (budget_.Use(path)) FileSystem::Real().Touch(path).IgnoreError();
   std::vector<float> values(count);
   if (count > 0) std::memcpy(values.data(), bytes.data(), bytes.size());
   return values;
 }
 
 void FeatureCache::Remove(const std::string& image_sha256) {
-  if (IsSha256(image_sha256)) FileSystem::Real().Remove(PathOf(image_sha256)).IgnoreError();
+  if (!IsSha256(image_sha256)) return;
+  FileSystem::Real().Remove(PathOf(image_sha256)).IgnoreError();
+  budget_.Forget(PathOf(image_sha256));
 }
 
 }  // namespace hfwa::store

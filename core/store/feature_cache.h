@@ -4,21 +4,27 @@
 // on load (design promise 2). Losing it costs time, never data.
 
 #include <cstddef>
+#include <cstdint>
+#include <limits>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "core/store/file_budget.h"
 
 namespace hfwa::store {
 
-// Thread-safe, between processes too: a file appears whole or not at all.
+// Thread-safe, between processes too: a file appears whole or not at all. The budget counts what
+// was there at the start and what this one writes.
 class FeatureCache {
  public:
   // Files live in directory/FINGERPRINT/ab/cdef…; `fingerprint` is reduced to a safe name by
-  // hashing.
-  FeatureCache(const std::string& directory, const std::string& fingerprint);
+  // hashing. All that is in `directory` is kept within `bytes_max`: other fingerprints' files go
+  // first, then the least recently used; also across restarts, by the files' times.
+  FeatureCache(const std::string& directory, const std::string& fingerprint,
+               int64_t bytes_max = std::numeric_limits<int64_t>::max());
 
   // Writes atomically (temporary name, rename; no fsync: the checksum guards). `header` is a short
   // text such as the tensor's shape, compared on load.
@@ -31,10 +37,17 @@ class FeatureCache {
                                          size_t count) const;
   void Remove(const std::string& image_sha256);
 
+  // Of all files in the directory.
+  int64_t bytes() const { return budget_.bytes(); }
+
  private:
   std::string PathOf(const std::string& image_sha256) const;
+  void Count(const std::string& path, int64_t bytes);
+  // Counts what is there.
+  void Load();
 
   const std::string directory_;
+  mutable FileBudget budget_;
 };
 
 }  // namespace hfwa::store

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cstdlib>
 #include <filesystem>
 
@@ -51,7 +52,20 @@ TEST_F(FileSystemTest, writes_renames_lists_and_removes) {
   EXPECT_GT(*files_.FreeBytes(root_), 0);
 }
 
+TEST_F(FileSystemTest, tells_size_and_time) {
+  Write(root_ + "/a", "12345");
+  std::filesystem::last_write_time(
+      root_ + "/a", std::filesystem::file_time_type::clock::now() - std::chrono::hours(48));
+  EXPECT_EQ(files_.Stat(root_ + "/a")->bytes, 5);
+  EXPECT_LT(files_.Stat(root_ + "/a")->modified, absl::Now() - absl::Hours(47));
+  ASSERT_TRUE(files_.Touch(root_ + "/a").ok());
+  EXPECT_GT(files_.Stat(root_ + "/a")->modified, absl::Now() - absl::Hours(1));
+  EXPECT_EQ(*files_.Read(root_ + "/a", 5), "12345");
+}
+
 TEST_F(FileSystemTest, codes_say_what_is_wrong) {
+  EXPECT_TRUE(absl::IsNotFound(files_.Stat(root_ + "/none").status()));
+  EXPECT_TRUE(absl::IsNotFound(files_.Touch(root_ + "/none")));
   EXPECT_TRUE(absl::IsNotFound(files_.Read(root_ + "/none", 9).status()));
   EXPECT_TRUE(absl::IsNotFound(files_.Remove(root_ + "/none")));
   EXPECT_TRUE(absl::IsNotFound(files_.List(root_ + "/none").status()));

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <fstream>
 #include <random>
 #include <sstream>
@@ -114,6 +115,91 @@ TEST_F(FeatureCacheTest, concurrent_writers_and_readers_see_whole_files) {
   }
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(FilesUnder(directory_.path()).size(), 1U) << "temporary files are gone";
+}
+
+class FeatureCacheBudget : public testing::Test {
+ protected:
+  static constexpr int kFiles = 5;
+
+  std::string Root() const { return directory_.path() + "/cache"; }
+  static std::string Image(int i) { return Sha256Hex(absl::StrCat("image ", i)); }
+  int64_t BytesOnDisk() const {
+    int64_t bytes = 0;
+    for (const std::string& path : FilesUnder(Root()))
+      bytes += static_cast<int64_t>(std::filesystem::file_size(path));
+    return bytes;
+  }
+  // Bytes of one file.
+  int64_t FileSize() {
+    FeatureCache cache(Root(), "size");
+    EXPECT_TRUE(cache.Put(Image(0), "h", values_).ok());
+    const int64_t bytes = cache.bytes();
+    cache.Remove(Image(0));
+    EXPECT_EQ(cache.bytes(), 0);
+    return bytes;
+  }
+  void PutAll(FeatureCache& cache) {
+    for (int i = 0; i < kFiles; ++i) ASSERT_TRUE(cache.Put(Image(i), "h", values_).ok());
+  }
+  static std::vector<int> Kept(const FeatureCache& cache) {
+    std::vector<int> kept;
+    for (int i = 0; i < kFiles; ++i) {
+      if (cache.Get(Image(i), "h", 100).ok()) kept.push_back(i);
+    }
+    return kept;
+  }
+
+  TemporaryDirectory directory_;
+  const std::vector<float> values_ = std::vector<float>(100, 1.0F);
+};
+
+TEST_F(FeatureCacheBudget, the_least_recently_used_go) {
+  FeatureCache cache(Root(), "m", 3 * FileSize());
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(cache.Put(Image(i), "h", values_).ok());
+  ASSERT_TRUE(cache.Get(Image(0), "h", 100).ok());
+  ASSERT_TRUE(cache.Put(Image(3), "h", values_).ok());
+  EXPECT_THAT(Kept(cache), testing::ElementsAre(0, 2, 3));
+  EXPECT_EQ(cache.bytes(), BytesOnDisk());
+  ASSERT_TRUE(cache.Put(Image(0), "h", values_).ok()) << "replaces, and counts once";
+  EXPECT_EQ(cache.bytes(), BytesOnDisk());
+}
+
+TEST_F(FeatureCacheBudget, one_file_stays_however_small_the_budget) {
+  FeatureCache cache(Root(), "m", 1);
+  PutAll(cache);
+  EXPECT_THAT(Kept(cache), testing::ElementsAre(kFiles - 1));
+}
+
+TEST_F(FeatureCacheBudget, a_restart_knows_what_is_there_and_when_it_was_used) {
+  const int64_t size = FileSize();
+  FeatureCache first(Root(), "m");
+  PutAll(first);
+  for (int i = 0; i < kFiles; ++i) {  // of another day each
+    for (const std::string& path : FilesUnder(Root())) {
+      if (path.find(Image(i).substr(2)) == std::string::npos) continue;
+      std::filesystem::last_write_time(
+          path, std::filesystem::file_time_type::clock::now() - std::chrono::hours(24 * (9 - i)));
+    }
+  }
+  ASSERT_TRUE(first.Get(Image(1), "h", 100).ok()) << "used today";
+  FeatureCache second(Root(), "m", 2 * size);
+  EXPECT_EQ(second.bytes(), 2 * size);
+  EXPECT_EQ(BytesOnDisk(), 2 * size);
+  EXPECT_THAT(Kept(second), testing::ElementsAre(1, kFiles - 1));
+}
+
+TEST_F(FeatureCacheBudget, another_model_s_files_go_first_and_temporary_ones_at_the_start) {
+  const int64_t size = FileSize();
+  FeatureCache old(Root(), "old model");
+  FeatureCache own(Root(), "m");
+  PutAll(own);
+  PutAll(old);
+  const std::string left_over = FilesUnder(Root()).front() + ".1.2.tmp";
+  std::ofstream(left_over) << "half";
+  FeatureCache now(Root(), "m", (kFiles + 1) * size);
+  EXPECT_EQ(Kept(now).size(), static_cast<size_t>(kFiles));
+  EXPECT_EQ(FilesUnder(Root()).size(), static_cast<size_t>(kFiles) + 1);
+  EXPECT_FALSE(std::filesystem::exists(left_over));
 }
 
 }  // namespace

@@ -38,6 +38,8 @@ class PowerLossFileSystem final : public FileSystem {
   absl::Status SyncDirectory(const std::string& path) override;
   absl::StatusOr<std::vector<std::string>> List(const std::string& path) override;
   absl::StatusOr<bool> Exists(const std::string& path) override;
+  absl::StatusOr<Info> Stat(const std::string& path) override { return Real().Stat(path); }
+  absl::Status Touch(const std::string& path) override { return Real().Touch(path); }
   absl::StatusOr<int64_t> FreeBytes(const std::string& path) override;
 
  private:
