@@ -22,7 +22,11 @@ constexpr double Milliseconds(double seconds) { return seconds * 1e3; }
 // Fills what comes from the requests of the window.
 void AddRequests(const Recording& recording, Report& report) {
   const double deadline = absl::ToDoubleSeconds(report.load.deadline);
-  std::map<std::pair<absl::StatusCode, uint32_t>, std::vector<double>> failures;
+  struct Times {
+    std::vector<double> latency_ms;
+    std::vector<double> service_ms;
+  };
+  std::map<std::pair<absl::StatusCode, uint32_t>, Times> failures;
   std::array<std::vector<double>, kStages.size()> stages;
   std::vector<double> outside;
   std::vector<double> lags;
@@ -33,7 +37,9 @@ void AddRequests(const Recording& recording, Report& report) {
     if (report.load.open()) lags.push_back(Milliseconds(sample.sent - sample.intended));
     if (!sample.ok()) {
       ++report.failed;
-      failures[{sample.code, sample.reason}].push_back(latency_ms);
+      Times& times = failures[{sample.code, sample.reason}];
+      times.latency_ms.push_back(latency_ms);
+      times.service_ms.push_back(Milliseconds(sample.service()));
       continue;
     }
     ++report.ok;
@@ -47,9 +53,9 @@ void AddRequests(const Recording& recording, Report& report) {
   report.latency_ms = Summarize(report.sorted_latency_ms);
   report.service_ms = Summarize(report.sorted_service_ms);
   report.lag_ms = Summarize(lags);
-  for (auto& [key, latencies] : failures) {
-    report.failures.push_back(
-        {absl::StatusCodeToString(key.first), recording.reasons[key.second], Summarize(latencies)});
+  for (auto& [key, times] : failures) {
+    report.failures.push_back({absl::StatusCodeToString(key.first), recording.reasons[key.second],
+                               Summarize(times.latency_ms), Summarize(times.service_ms)});
   }
   if (report.ok == 0) return;
   for (size_t i = 0; i < stages.size(); ++i) {

@@ -44,7 +44,8 @@ struct Report {
   struct Failure {
     std::string code;
     std::string reason;
-    Summary latency_ms;
+    Summary latency_ms;  // From the intended time.
+    Summary service_ms;  // From the actual sending.
   };
   struct Stage {
     std::string name;

@@ -45,7 +45,8 @@ Json FailuresJson(const Report& report) {
     failures.push_back({{"code", failure.code},
                         {"reason", failure.reason},
                         {"count", failure.latency_ms.count},
-                        {"latency_ms", SummaryJson(failure.latency_ms)}});
+                        {"latency_ms", SummaryJson(failure.latency_ms)},
+                        {"service_latency_ms", SummaryJson(failure.service_ms)}});
   }
   return failures;
 }
