@@ -210,6 +210,8 @@ class Stream final : public DetectStream {
     absl::Status error = *std::exchange(closed_, std::nullopt);
     // A server that drains may end the stream in order with answers still owed.
     if (error.ok()) error = absl::UnavailableError("the server ended the stream");
+    // What was sent in the very moment when the server gave up waiting is sent again.
+    if (DetailsOf(error).reason == "IDLE") error = absl::UnavailableError(error.message());
     if (given_up_) error = absl::UnavailableError("the server has gone silent");
     connection_.reset();
     writing_ = writes_closed_ = reads_ended_ = released_ = given_up_ = false;

@@ -55,8 +55,13 @@ class FewShotRun {
           absl::StrCat("the pool has ", set_.pool.size(), " images, fewer than references"));
     }
     HFWA_RETURN_IF_ERROR(EncodeAll());
-    for (const int shots : options_.shots) Measure(shots);
-    Print();
+    for (const double ratio : options_.coreset_ratios) {
+      coreset_ratio_ = ratio;
+      aurocs_.clear();
+      called_.clear();
+      for (const int shots : options_.shots) Measure(shots);
+      Print();
+    }
     return absl::OkStatus();
   }
 
@@ -72,6 +77,8 @@ class FewShotRun {
   absl::Status EncodeAll();
   absl::StatusOr<Encoded> Encode(const std::string& path) const;
   void Measure(int shots);
+  // These references' tokens, or their coreset.
+  std::shared_ptr<const bank::Bank> MakeBank(const std::vector<int>& indices) const;
   scoring::ScoreModel ServiceScore(const std::vector<int>& drawn, int shots) const;
   scoring::RawScore Raw(const Encoded& image, const Judged& judged) const;
   void AddService(int shots, const std::vector<Judged>& judged, const scoring::ScoreModel& model);
@@ -87,6 +94,7 @@ class FewShotRun {
   std::map<int, Encoded> references_;  // by index in the pool
   std::vector<Encoded> tests_;
   std::map<Key, std::map<std::string, std::vector<double>>> aurocs_;  // kind -> one a seed
+  double coreset_ratio_ = 1;
   std::map<int, Called> called_;                                      // by shots
 };
 
@@ -104,8 +112,13 @@ absl::Status FewShotRun::Check() const {
   for (const int seed : options_.seeds) {
     if (seed < 0) return absl::InvalidArgumentError("seeds must not be negative");
   }
-  if (options_.shots.empty() || options_.seeds.empty()) {
-    return absl::InvalidArgumentError("at least one shot and one seed are needed");
+  for (const double ratio : options_.coreset_ratios) {
+    if (!(ratio > 0 && ratio <= 1)) {
+      return absl::InvalidArgumentError("coreset ratios must be more than 0 and at most 1");
+    }
+  }
+  if (options_.shots.empty() || options_.seeds.empty() || options_.coreset_ratios.empty()) {
+    return absl::InvalidArgumentError("at least one shot, seed and coreset ratio are needed");
   }
   return absl::OkStatus();
 }
@@ -143,16 +156,10 @@ void FewShotRun::Measure(int shots) {
   for (const int seed : options_.seeds) {
     std::vector<int> drawn = PythonRandom(static_cast<uint32_t>(seed))
                                  .Sample(static_cast<int>(set_.pool.size()), Drawn());
-    std::vector<at::Tensor> parts;
-    parts.reserve(static_cast<size_t>(shots));
-    for (int k = 0; k < shots; ++k)
-      parts.push_back(references_.at(drawn[static_cast<size_t>(k)]).tokens);
-    const auto bank = model::PackedBank::Pack(hfwa_->kernels(), at::cat(parts, 1).to(at::kFloat));
+    const auto bank = MakeBank({drawn.begin(), drawn.begin() + shots});
     std::vector<Judged> judged;
-    for (const Encoded& test : tests_) {
-      judged.push_back(
-          Judge(test, model::MatchTokens(test.tokens.to(at::kFloat).unsqueeze(0), bank)));
-    }
+    for (const Encoded& test : tests_)
+      judged.push_back(Judge(test, bank->Match(test.tokens.to(at::kFloat)).unsqueeze(0)));
     for (const std::string& score : options_.scores) {
       if (score == "service") {
         AddService(shots, judged, ServiceScore(drawn, shots));
@@ -170,25 +177,25 @@ scoring::RawScore FewShotRun::Raw(const Encoded& image, const Judged& judged) co
   return raw;
 }
 
+std::shared_ptr<const bank::Bank> FewShotRun::MakeBank(const std::vector<int>& indices) const {
+  const auto full = *bank::Bank::Create(
+      static_cast<int>(indices.size()), hfwa_->kernels(),
+      [&](int k) { return references_.at(indices[static_cast<size_t>(k)]).tokens.to(at::kFloat); });
+  if (coreset_ratio_ >= 1) return full;
+  return *full->Keep(hfwa_->kernels(), full->Coreset(coreset_ratio_));
+}
+
 // As the engine derives it from a product's references (docs/scoring.md).
 scoring::ScoreModel FewShotRun::ServiceScore(const std::vector<int>& drawn, int shots) const {
   std::vector<scoring::ReferenceRaw> raws;
   for (int k = 0; k < shots; ++k) {
     const Encoded& reference = references_.at(drawn[static_cast<size_t>(k)]);
-    std::vector<at::Tensor> others;
-    for (int other = 0; other < shots; ++other) {
-      if (other != k) others.push_back(references_.at(drawn[static_cast<size_t>(other)]).tokens);
-    }
-    at::Tensor few;
-    if (shots == 1) {
-      const auto bank = bank::Bank::Create(1, hfwa_->kernels(),
-                                           [&](int) { return reference.tokens.to(at::kFloat); });
-      few = (*bank)->MatchSelf(0).unsqueeze(0);
-    } else {
-      few = model::MatchTokens(
-          reference.tokens.to(at::kFloat).unsqueeze(0),
-          model::PackedBank::Pack(hfwa_->kernels(), at::cat(others, 1).to(at::kFloat)));
-    }
+    const at::Tensor tokens = reference.tokens.to(at::kFloat);
+    std::vector<int> others(drawn.begin(), drawn.begin() + shots);
+    if (shots > 1) others.erase(others.begin() + k);
+    const auto bank = MakeBank(others);
+    const at::Tensor few =
+        (shots == 1 ? bank->MatchSelf(tokens, 0) : bank->Match(tokens)).unsqueeze(0);
     const Judged judged = Judge(reference, few);
     raws.push_back({.raw = Raw(reference, judged), .map_mean = judged.combined_mean});
   }
@@ -260,6 +267,7 @@ void FewShotRun::Add(const Key& key, const std::vector<double>& scores) {
 void FewShotRun::Print() const {
   out_ << set_.tests.size() << " test images, references from " << set_.pool.size()
        << ", image AUROC in % (deviation over " << options_.seeds.size() << " seeds)\n";
+  if (coreset_ratio_ < 1) out_ << "coreset ratio " << coreset_ratio_ << "\n";
   for (const auto& [key, kinds] : aurocs_) {
     out_ << "K=" << key.first << " " << std::left << std::setw(6) << key.second;
     const auto cell = [&](const std::string& kind, const std::vector<double>& values) {

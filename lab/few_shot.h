@@ -23,6 +23,8 @@ struct FewShotOptions {
   // language the latter alone. "service": the online score (docs/scoring.md), with the share of
   // images that its default threshold calls anomalous.
   std::vector<std::string> scores = {"top1", "paper", "service"};
+  // Of the references' rows that are matched against (core/bank/coreset.h); one table each.
+  std::vector<double> coreset_ratios = {1};
   model::HfwaOptions hfwa;
 };
 

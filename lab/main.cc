@@ -70,6 +70,10 @@ void AddFewShot(CLI::App& app, std::function<int()>& chosen) {
   command->add_option("--shots", options.shots, "Numbers of references")->delimiter(',');
   command->add_option("--seeds", options.seeds, "Draws of references")->delimiter(',');
   command->add_option("--score", options.scores, "top1, max, paper, service")->delimiter(',');
+  command
+      ->add_option("--coreset-ratio", options.coreset_ratios,
+                   "Shares of the references' patches that are kept")
+      ->delimiter(',');
   command->add_option("--precision", arguments->precision, "fp32, bf16, fp16 or int8");
   command->add_option("--device", options.hfwa.device, "cpu, cuda or cuda:N");
   command->callback(

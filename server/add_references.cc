@@ -1,6 +1,8 @@
 #include "server/add_references.h"
 
 #include <atomic>
+#include <cstdint>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -216,8 +218,10 @@ class Upload {
 };
 
 // Reads, hands the message to the pool, reads on: exactly one of a read, a task and the last send
-// is under way.
-class AddReferencesReactor final : public grpc::ServerReadReactor<grpc::ByteBuffer> {
+// is under way. A read that takes too long is given up with the call.
+class AddReferencesReactor final : public grpc::ServerReadReactor<grpc::ByteBuffer>,
+                                   public Drainable,
+                                   public std::enable_shared_from_this<AddReferencesReactor> {
  public:
   AddReferencesReactor(const Shared& shared, grpc::CallbackServerContext* context,
                        grpc::ByteBuffer* response)
@@ -226,28 +230,34 @@ class AddReferencesReactor final : public grpc::ServerReadReactor<grpc::ByteBuff
         response_bytes_(response),
         upload_(std::make_unique<Upload>(shared, &call_)) {
     context->AddInitialMetadata("x-request-id", call_.request_id());
+    call_.set_lane(batching::Lane::kRegister);
   }
   ~AddReferencesReactor() override {
     if (entered_) shared_.admission->LeaveRegistration();
   }
 
   void Start() {
-    absl::Status status = Admit(shared_);
+    self_ = shared_from_this();  // until OnDone
+    shared_.admission->Register(self_);
+    absl::Status status = Admit(shared_, call_);
     if (status.ok()) {
       entered_ = shared_.admission->TryEnterRegistration(shared_.registrations_max);
       if (!entered_) {
         status = ReasonError(reason::kTooManyRegistrations, "too many registrations are running");
-        shared_.metrics->OnRefusal(reason::kTooManyRegistrations);
+        shared_.metrics->OnRefusal(reason::kTooManyRegistrations, call_.lane());
       }
     }
     if (status.ok()) {
-      StartRead(&message_bytes_);
+      Read();
     } else {
       End(status);
     }
   }
 
   void OnReadDone(bool ok) override {
+    State reading = State::kReading;
+    if (!state_.compare_exchange_strong(reading, State::kBusy)) return;  // given up
+    read_began_ = kNever;
     if (!ok) {
       // The end of the stream looks the same whether the client has said so or has gone, and what a
       // client that has gone did send must not be committed. A client that has said so still
@@ -264,9 +274,32 @@ class AddReferencesReactor final : public grpc::ServerReadReactor<grpc::ByteBuff
   }
 
   void OnCancel() override { cancelled_ = true; }
-  void OnDone() override { delete this; }
+  void OnDone() override {
+    shared_.admission->Unregister(this);
+    const auto last = std::move(self_);
+  }
+
+  void BeginDrain() override {}  // what has begun is finished
+  void EndIfIdle(absl::Duration time) override {
+    if (read_began_ >= absl::ToInt64Nanoseconds(time)) return;
+    State reading = State::kReading;
+    if (!state_.compare_exchange_strong(reading, State::kGivenUp)) return;
+    End(ReasonError(reason::kIdle, "no message came for too long"));
+  }
 
  private:
+  enum class State { kBusy, kReading, kGivenUp };
+  static constexpr int64_t kNever = std::numeric_limits<int64_t>::max();
+
+  void Read() {
+    const auto held = self_;  // the call may be over before this is
+    state_ = State::kReading;
+    StartRead(&message_bytes_);
+    // After the start, so that nobody gives up what has not begun. If it has ended by now the time
+    // is that of the next one, or nearly.
+    read_began_ = absl::ToInt64Nanoseconds(shared_.clock->SteadyNow());
+  }
+
   template <typename Task>
   void Submit(Task&& task) {
     // Each registration has at most one task, so the pool's queue never fills.
@@ -287,7 +320,7 @@ class AddReferencesReactor final : public grpc::ServerReadReactor<grpc::ByteBuff
       return upload_->Take(message);
     });
     if (status.ok()) {
-      StartRead(&message_bytes_);
+      Read();
     } else {
       End(status);
     }
@@ -315,6 +348,9 @@ class AddReferencesReactor final : public grpc::ServerReadReactor<grpc::ByteBuff
   grpc::ByteBuffer message_bytes_;
   bool entered_ = false;
   std::atomic<bool> cancelled_{false};
+  std::atomic<State> state_{State::kBusy};
+  std::atomic<int64_t> read_began_{kNever};  // nanoseconds of the steady clock
+  std::shared_ptr<AddReferencesReactor> self_;
 };
 
 class RefusedUpload final : public grpc::ServerReadReactor<grpc::ByteBuffer> {
@@ -328,14 +364,14 @@ class RefusedUpload final : public grpc::ServerReadReactor<grpc::ByteBuffer> {
 grpc::ServerReadReactor<grpc::ByteBuffer>* StartAddReferences(const Shared& shared,
                                                               grpc::CallbackServerContext* context,
                                                               grpc::ByteBuffer* response) {
-  AddReferencesReactor* reactor = nullptr;
+  std::shared_ptr<AddReferencesReactor> reactor;
   const absl::Status status = Guard([&] {
-    reactor = new AddReferencesReactor(shared, context, response);
+    reactor = std::make_shared<AddReferencesReactor>(shared, context, response);
     return absl::OkStatus();
   });
   if (!status.ok()) return new RefusedUpload(ToGrpcStatus(status, ""));
   reactor->Start();
-  return reactor;
+  return reactor.get();
 }
 
 }  // namespace hfwa::server

@@ -31,17 +31,23 @@ bool IsHexNotZero(std::string_view text) {
 
 }  // namespace
 
+std::vector<std::shared_ptr<Drainable>> Admission::Streams() {
+  absl::MutexLock lock(&mu_);
+  std::vector<std::shared_ptr<Drainable>> open;
+  for (const auto& [key, stream] : streams_) {
+    if (auto held = stream.lock()) open.push_back(std::move(held));
+  }
+  return open;
+}
+
+// Both without the lock: a stream that ends at once unregisters itself.
 void Admission::Refuse() {
   refusing_ = true;
-  std::vector<std::shared_ptr<Drainable>> open;
-  {
-    absl::MutexLock lock(&mu_);
-    for (auto& [address, stream] : streams_) {
-      if (auto held = stream.lock()) open.push_back(std::move(held));
-    }
-  }
-  // Without the lock: a stream that ends at once unregisters itself.
-  for (const auto& stream : open) stream->BeginDrain();
+  for (const auto& stream : Streams()) stream->BeginDrain();
+}
+
+void Admission::EndIdle(absl::Duration time) {
+  for (const auto& stream : Streams()) stream->EndIfIdle(time);
 }
 
 void Admission::Enter() {
@@ -144,7 +150,7 @@ void Call::End(const absl::Status& status) {
   const absl::Duration took = shared_.clock->SteadyNow() - start_;
   const std::string why = status.ok() ? "" : ReasonOf(status);
   const absl::StatusCode code = status.ok() ? absl::StatusCode::kOk : FindReason(why)->code;
-  shared_.metrics->OnRequest(method_, std::string(CodeName(code)), took);
+  shared_.metrics->OnRequest(method_, std::string(CodeName(code)), lane_, took);
 
   LogFields fields = {{"method", std::string(method_)},
                       {"code", std::string(CodeName(code))},
@@ -175,9 +181,9 @@ absl::Duration SteadyDeadline(const grpc::ServerContextBase& context, const Cloc
          absl::FromChrono(std::chrono::duration_cast<std::chrono::nanoseconds>(left));
 }
 
-absl::Status Admit(const Shared& shared) {
+absl::Status Admit(const Shared& shared, const Call& call) {
   if (!shared.admission->refusing()) return absl::OkStatus();
-  shared.metrics->OnRefusal(reason::kDraining);
+  shared.metrics->OnRefusal(reason::kDraining, call.lane());
   return ReasonError(reason::kDraining, "the server is about to end");
 }
 

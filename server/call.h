@@ -6,8 +6,10 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <grpcpp/server_context.h>
 
@@ -23,13 +25,16 @@
 
 namespace hfwa::server {
 
-// Streams that wait for their caller, so that draining can end them.
+// Streams that wait for their caller, so that they can be ended from here.
 class Drainable {
  public:
   virtual ~Drainable() = default;
   // No further request is taken; the stream ends once what it has in flight is answered. Harmless
   // after its end.
   virtual void BeginDrain() = 0;
+  // Ends if its caller has let it wait since before `time`: sent nothing, or taken no reply.
+  // Harmless after its end.
+  virtual void EndIfIdle(absl::Duration time) = 0;
 };
 
 // Who is being served, and whether anyone still may be. Thread-safe.
@@ -44,6 +49,9 @@ class Admission {
   // Until no call is left; false if some were at `timeout`.
   bool WaitIdle(absl::Duration timeout);
 
+  // Ends the streams whose callers have let them wait since before `time`, on the steady clock.
+  void EndIdle(absl::Duration time);
+
   void Register(const std::shared_ptr<Drainable>& stream);
   void Unregister(const Drainable* stream);
 
@@ -53,6 +61,8 @@ class Admission {
 
  private:
   std::atomic<bool> refusing_{false};
+  std::vector<std::shared_ptr<Drainable>> Streams();
+
   absl::Mutex mu_;
   int calls_ ABSL_GUARDED_BY(mu_) = 0;
   int registrations_ ABSL_GUARDED_BY(mu_) = 0;
@@ -102,6 +112,9 @@ class Call {
   void Note(const char* name, LogValue value) { notes_.emplace_back(name, std::move(value)); }
   const std::string& request_id() const { return identity_.request_id; }
   const char* method() const { return method_; }
+  // Of the device; none unless it is said.
+  void set_lane(batching::Lane lane) { lane_ = lane; }
+  std::optional<batching::Lane> lane() const { return lane_; }
 
   // Counts and logs; once.
   void End(const absl::Status& status);
@@ -111,6 +124,7 @@ class Call {
   const char* const method_;
   const CallIdentity identity_;
   const absl::Duration start_;
+  std::optional<batching::Lane> lane_;
   LogFields notes_;
   bool ended_ = false;
 };
@@ -119,6 +133,6 @@ class Call {
 absl::Duration SteadyDeadline(const grpc::ServerContextBase& context, const Clock& clock);
 
 // The refusal of a call that comes too late; OK while calls are taken.
-absl::Status Admit(const Shared& shared);
+absl::Status Admit(const Shared& shared, const Call& call);
 
 }  // namespace hfwa::server

@@ -19,6 +19,7 @@ struct ServerConfig {
   std::string precision;
   int threads = 0;     // 0: one per processor that may be used
   int numa_node = -1;  // -1: all
+  int decode_threads = 0;  // 0: as many as `threads`
   int64_t max_image_bytes = 0;
   int64_t max_image_pixels = 0;
   int max_image_side = 0;
@@ -26,11 +27,16 @@ struct ServerConfig {
   int max_references = 0;
   int queue_images = 0;
   int64_t queue_bytes = 0;
+  absl::Duration queue_wait_max;  // zero: not bounded
   int max_batch = 0;
   int64_t bank_cache_bytes = 0;
+  int64_t feature_cache_bytes = 0;
   std::string grey16;            // "scale" or "clip"
   std::string exif_orientation;  // "apply" or "ignore"
   std::string log_level;
+  absl::Duration idle_timeout;
+  absl::Duration keepalive_time;
+  absl::Duration keepalive_timeout;
   absl::Duration drain_grace;
   absl::Duration drain_timeout;
   bool reflection = true;

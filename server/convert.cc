@@ -106,6 +106,7 @@ void FillProduct(const store::Product& product, const engine::Calibration* calib
   out->set_class_name(product.class_name);
   out->mutable_labels()->insert(product.labels.begin(), product.labels.end());
   if (product.threshold.has_value()) out->set_threshold(*product.threshold);
+  if (product.coreset_ratio < 1) out->set_coreset_ratio(product.coreset_ratio);
   if (calibration != nullptr) {
     out->set_calibration_state(StateOf(calibration->state));
     if (calibration->threshold.has_value()) out->set_effective_threshold(*calibration->threshold);

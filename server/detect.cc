@@ -65,6 +65,8 @@ void StartDetect(const Shared& shared, Call& call, const v1::DetectRequest& requ
     std::function<void(const absl::Status&)> done;
   };
   std::shared_ptr<Ending> ending;
+  const bool bulk = request.priority() == v1::BULK;
+  call.set_lane(bulk ? batching::Lane::kBulk : batching::Lane::kLive);
   absl::Status status = Guard([&] {
     ending = std::make_shared<Ending>();
     return absl::OkStatus();
@@ -82,7 +84,7 @@ void StartDetect(const Shared& shared, Call& call, const v1::DetectRequest& requ
 
   engine::DetectCall detect;
   status = Guard([&]() -> absl::Status {
-    HFWA_RETURN_IF_ERROR(Admit(shared));
+    HFWA_RETURN_IF_ERROR(Admit(shared, call));
     return PrefixFields(Translate(shared, call, request, &detect), field_prefix);
   });
   if (!status.ok()) return end(status);

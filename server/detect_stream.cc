@@ -37,8 +37,10 @@ class DetectStreamReactor final : public Reactor,
  public:
   DetectStreamReactor(const Shared& shared, grpc::CallbackServerContext* context)
       : shared_(shared),
+        context_(context),
         identity_(CallIdentity::From(*context)),
-        deadline_(SteadyDeadline(*context, *shared.clock)) {
+        deadline_(SteadyDeadline(*context, *shared.clock)),
+        heard_(shared.clock->SteadyNow()) {
     context->AddInitialMetadata("x-request-id", identity_.request_id);
   }
 
@@ -55,6 +57,7 @@ class DetectStreamReactor final : public Reactor,
     {
       absl::MutexLock lock(&mu_);
       reading_ = false;
+      heard_ = shared_.clock->SteadyNow();
       if (ended_) return;
       if (ok) {
         ++inflight_;
@@ -71,6 +74,7 @@ class DetectStreamReactor final : public Reactor,
     {
       absl::MutexLock lock(&mu_);
       writing_ = false;
+      heard_ = shared_.clock->SteadyNow();
       if (!ok) broken_ = true;
     }
     Proceed();
@@ -89,6 +93,20 @@ class DetectStreamReactor final : public Reactor,
     {
       absl::MutexLock lock(&mu_);
       draining_ = true;
+    }
+    Proceed();
+  }
+
+  void EndIfIdle(absl::Duration time) override {
+    {
+      absl::MutexLock lock(&mu_);
+      if (writing_) {
+        stuck_ = write_began_ < time;  // the caller does not take its replies
+        if (!stuck_) return;
+      } else {
+        if (Held() > 0 || heard_ >= time || failure_.has_value()) return;
+        failure_ = ReasonError(reason::kIdle, "no message came for too long");
+      }
     }
     Proceed();
   }
@@ -167,8 +185,14 @@ class DetectStreamReactor final : public Reactor,
   struct Step {
     bool read = false;
     bool write = false;
+    bool cancel = false;
     std::optional<absl::Status> end;
   };
+
+  // Requests whose reply has not been taken.
+  int Held() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    return inflight_ + static_cast<int>(replies_.size()) + (writing_ ? 1 : 0);
+  }
 
   Step NextStep() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
     Step step;
@@ -178,8 +202,10 @@ class DetectStreamReactor final : public Reactor,
       write_bytes_.Swap(&replies_.front());
       replies_.pop_front();
       writing_ = step.write = true;
+      write_began_ = shared_.clock->SteadyNow();
     }
-    const int held = inflight_ + static_cast<int>(replies_.size()) + (writing_ ? 1 : 0);
+    if (std::exchange(stuck_, false) && !broken_) broken_ = step.cancel = true;
+    const int held = Held();
     if (!last && !reading_ && held < shared_.stream_inflight_max) reading_ = step.read = true;
     if (last && held == 0) {
       ended_ = true;
@@ -211,6 +237,7 @@ class DetectStreamReactor final : public Reactor,
       }
       if (step.write) StartWrite(&write_bytes_);
       if (step.read) StartRead(&read_bytes_);
+      if (step.cancel) context_->TryCancel();  // it lives until Finish, and nobody else finishes
       if (step.end.has_value()) return Finish(ToGrpcStatus(*step.end, identity_.request_id));
     }
   }
@@ -224,6 +251,7 @@ class DetectStreamReactor final : public Reactor,
   }
 
   const Shared& shared_;
+  grpc::CallbackServerContext* const context_;
   const CallIdentity identity_;
   const absl::Duration deadline_;
   std::shared_ptr<DetectStreamReactor> self_;
@@ -236,6 +264,9 @@ class DetectStreamReactor final : public Reactor,
   int inflight_ ABSL_GUARDED_BY(mu_) = 0;  // requests read whose reply is not queued
   bool reading_ ABSL_GUARDED_BY(mu_) = false;
   bool writing_ ABSL_GUARDED_BY(mu_) = false;
+  absl::Duration heard_ ABSL_GUARDED_BY(mu_);  // when the caller last sent or took something
+  absl::Duration write_began_ ABSL_GUARDED_BY(mu_);
+  bool stuck_ ABSL_GUARDED_BY(mu_) = false;  // the write that is under way
   bool read_ended_ ABSL_GUARDED_BY(mu_) = false;
   bool broken_ ABSL_GUARDED_BY(mu_) = false;  // no reply reaches the client any more
   bool draining_ ABSL_GUARDED_BY(mu_) = false;

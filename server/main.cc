@@ -18,11 +18,13 @@ engine::LocalEngineOptions EngineOptionsOf(const ServerConfig& config) {
   options.device = config.device;
   options.precision = config.precision;
   options.compute_threads = config.threads;
-  options.decode_threads = config.threads;
+  options.decode_threads = config.decode_threads > 0 ? config.decode_threads : config.threads;
   options.batch_max = config.max_batch;
   options.queue_images = config.queue_images;
   options.queue_bytes = config.queue_bytes;
+  if (config.queue_wait_max > absl::ZeroDuration()) options.queue_wait_max = config.queue_wait_max;
   options.bank_cache_bytes = config.bank_cache_bytes;
+  options.feature_cache_bytes = config.feature_cache_bytes;
   options.references_max = config.max_references;
   options.decode.limits.bytes_max = static_cast<size_t>(config.max_image_bytes);
   options.decode.limits.pixels_max = config.max_image_pixels;

@@ -16,6 +16,9 @@ using Buckets = prometheus::Histogram::BucketBoundaries;
 const Buckets kSeconds = {0.00025, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02,
                           0.03,    0.05,  0.075, 0.1,   0.15,  0.2,    0.3,  0.5,   0.75,
                           1,       1.5,   2,     3,     5,     7.5,    10};
+// Around zero: what was answered late, and by how little the rest was in time.
+const Buckets kSlackSeconds = {-0.1, -0.01, 0,   0.001, 0.002, 0.005, 0.01, 0.02,
+                               0.05, 0.1,   0.2, 0.5,   1,     2,     5,    10};
 const Buckets kBatchSizes = {1, 2, 4, 8, 16, 32, 64};
 constexpr std::array<const char*, 7> kStageLabels = {"decode", "preprocess", "queue", "encode",
                                                      "match",  "score",      "render"};
@@ -26,8 +29,18 @@ prometheus::Family<prometheus::Counter>& CounterFamily(prometheus::Registry& reg
   return prometheus::BuildCounter().Name(name).Help(help).Register(registry);
 }
 
-prometheus::Gauge* OneGauge(prometheus::Registry& registry, const char* name, const char* help) {
-  return &prometheus::BuildGauge().Name(name).Help(help).Register(registry).Add({});
+// Of the label `lane`: of calls that do not come near the device, "none".
+std::string LaneLabel(std::optional<batching::Lane> lane) {
+  return lane.has_value() ? std::string(batching::LaneName(*lane)) : "none";
+}
+
+std::array<prometheus::Gauge*, batching::kLanes> LaneGauges(prometheus::Registry& registry,
+                                                            const char* name, const char* help) {
+  auto& family = prometheus::BuildGauge().Name(name).Help(help).Register(registry);
+  std::array<prometheus::Gauge*, batching::kLanes> gauges;
+  for (size_t i = 0; i < gauges.size(); ++i)
+    gauges[i] = &family.Add({{"lane", LaneLabel(static_cast<batching::Lane>(i))}});
+  return gauges;
 }
 
 }  // namespace
@@ -54,13 +67,21 @@ Metrics::Metrics() : registry_(std::make_shared<prometheus::Registry>()) {
                      .Add({}, kBatchSizes);
   batches_ = &CounterFamily(r, "hfwa_batches_total", "Batches, by why they were dispatched.");
   for (const char* why : {"full", "window", "idle", "deadline"}) batches_->Add({{"reason", why}});
-  queue_images_ = OneGauge(r, "hfwa_queue_images", "Images that wait for the device.");
-  queue_bytes_ = OneGauge(r, "hfwa_queue_bytes", "Bytes of the images that wait for the device.");
-  inflight_images_ = OneGauge(r, "hfwa_inflight_images", "Images on the device.");
+  queue_images_ = LaneGauges(r, "hfwa_queue_images", "Images that wait for the device.");
+  queue_bytes_ = LaneGauges(r, "hfwa_queue_bytes", "Bytes of the images that wait for the device.");
+  inflight_images_ = LaneGauges(r, "hfwa_inflight_images", "Images on the device.");
+  auto& slack = prometheus::BuildHistogram()
+                    .Name("hfwa_deadline_slack_seconds")
+                    .Help("What was left until the deadline when a call with one was answered.")
+                    .Register(r);
+  for (size_t i = 0; i < deadline_slack_.size(); ++i) {
+    deadline_slack_[i] =
+        &slack.Add({{"lane", LaneLabel(static_cast<batching::Lane>(i))}}, kSlackSeconds);
+  }
   refusals_ = &CounterFamily(r, "hfwa_refusals_total",
                              "Calls refused under load or while draining, by ErrorInfo reason.");
   for (const char* why : {reason::kQueueFull, reason::kDraining, reason::kDeadlineExceeded}) {
-    refusals_->Add({{"reason", why}});
+    refusals_->Add({{"lane", LaneLabel(batching::Lane::kLive)}, {"reason", why}});
   }
   auto& verdicts = CounterFamily(r, "hfwa_verdicts_total", "Verdicts given.");
   for (size_t i = 0; i < verdicts_.size(); ++i)
@@ -83,19 +104,31 @@ void Metrics::OnBatch(int size, std::string_view reason) {
   batches_->Add({{"reason", std::string(reason)}}).Increment();
 }
 
-void Metrics::OnQueue(int images, int64_t bytes, int inflight) {
-  queue_images_->Set(images);
-  queue_bytes_->Set(static_cast<double>(bytes));
-  inflight_images_->Set(inflight);
+void Metrics::OnQueue(batching::Lane lane, int images, int64_t bytes, int inflight) {
+  const auto i = static_cast<size_t>(lane);
+  queue_images_[i]->Set(images);
+  queue_bytes_[i]->Set(static_cast<double>(bytes));
+  inflight_images_[i]->Set(inflight);
 }
 
-void Metrics::OnRefusal(std::string_view reason) {
-  refusals_->Add({{"reason", std::string(reason)}}).Increment();
+void Metrics::OnRefusal(std::string_view reason, batching::Lane lane) {
+  OnRefusal(reason, std::optional(lane));
 }
 
-void Metrics::OnRequest(const std::string& method, const std::string& code, absl::Duration took) {
-  requests_->Add({{"code", code}, {"method", method}}).Increment();
-  request_seconds_->Add({{"method", method}}, kSeconds).Observe(absl::ToDoubleSeconds(took));
+void Metrics::OnRefusal(std::string_view reason, std::optional<batching::Lane> lane) {
+  refusals_->Add({{"lane", LaneLabel(lane)}, {"reason", std::string(reason)}}).Increment();
+}
+
+void Metrics::OnDeadlineSlack(batching::Lane lane, absl::Duration slack) {
+  deadline_slack_[static_cast<size_t>(lane)]->Observe(absl::ToDoubleSeconds(slack));
+}
+
+void Metrics::OnRequest(const std::string& method, const std::string& code,
+                        std::optional<batching::Lane> lane, absl::Duration took) {
+  const std::string label = LaneLabel(lane);
+  requests_->Add({{"code", code}, {"lane", label}, {"method", method}}).Increment();
+  request_seconds_->Add({{"lane", label}, {"method", method}}, kSeconds)
+      .Observe(absl::ToDoubleSeconds(took));
 }
 
 void Metrics::OnVerdict(engine::Verdict verdict) {

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -34,11 +35,15 @@ class Metrics final : public engine::Observer {
 
   void OnStage(engine::Stage stage, absl::Duration took) override;
   void OnBatch(int size, std::string_view reason) override;
-  void OnQueue(int images, int64_t bytes, int inflight) override;
-  void OnRefusal(std::string_view reason) override;
+  void OnQueue(batching::Lane lane, int images, int64_t bytes, int inflight) override;
+  void OnRefusal(std::string_view reason, batching::Lane lane) override;
+  void OnDeadlineSlack(batching::Lane lane, absl::Duration slack) override;
 
-  // `method` and `code` are constants of ours, never text of a caller.
-  void OnRequest(const std::string& method, const std::string& code, absl::Duration took);
+  // `method` and `code` are constants of ours, never text of a caller. No lane: a call that does
+  // not come near the device.
+  void OnRequest(const std::string& method, const std::string& code,
+                 std::optional<batching::Lane> lane, absl::Duration took);
+  void OnRefusal(std::string_view reason, std::optional<batching::Lane> lane);
   void OnVerdict(engine::Verdict verdict);
   void SetBuildInfo(const std::string& version, const engine::ModelInfo& model);
 
@@ -57,9 +62,12 @@ class Metrics final : public engine::Observer {
   std::array<prometheus::Histogram*, 7> stages_;
   std::array<prometheus::Counter*, 3> verdicts_;
   prometheus::Histogram* batch_size_;
-  prometheus::Gauge* queue_images_;
-  prometheus::Gauge* queue_bytes_;
-  prometheus::Gauge* inflight_images_;
+  template <typename T>
+  using ByLane = std::array<T*, batching::kLanes>;
+  ByLane<prometheus::Gauge> queue_images_;
+  ByLane<prometheus::Gauge> queue_bytes_;
+  ByLane<prometheus::Gauge> inflight_images_;
+  ByLane<prometheus::Histogram> deadline_slack_;
 };
 
 // process_* as the Prometheus client libraries name them, from /proc/self.

@@ -65,6 +65,8 @@ absl::Status Create(const Shared& shared, Call& call, const v1::CreateProductReq
   if (!request.product().class_name().empty()) product.class_name = request.product().class_name();
   product.labels.insert(request.product().labels().begin(), request.product().labels().end());
   if (request.product().has_threshold()) product.threshold = request.product().threshold();
+  if (request.product().has_coreset_ratio())
+    product.coreset_ratio = request.product().coreset_ratio();
   call.Note("product", product.id);
   const std::string name = ProductName(product.id);
   auto created = shared.engine->store().CreateProduct(std::move(product), retry);

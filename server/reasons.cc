@@ -41,6 +41,10 @@ constexpr Reason kReasons[] = {
      0},
     {reason::kEtagMismatch, absl::StatusCode::kAborted,
      "The product has changed since the etag was read.", "Read it again, then decide.", 0},
+    {reason::kIdle, absl::StatusCode::kAborted,
+     "No message came on the stream for longer than the server's idle-timeout; of an AddReferences "
+     "nothing was registered.",
+     "Open the stream again when there is something to send.", 0},
     {reason::kQueueFull, absl::StatusCode::kResourceExhausted, "The server is full.", kRetryLater,
      1000},
     {reason::kMemoryFull, absl::StatusCode::kResourceExhausted,

@@ -40,6 +40,7 @@ inline constexpr char kMemoryFull[] = "MEMORY_FULL";
 inline constexpr char kTooManyRegistrations[] = "TOO_MANY_REGISTRATIONS";
 inline constexpr char kDiskFull[] = "DISK_FULL";
 inline constexpr char kDeadlineExceeded[] = "DEADLINE_EXCEEDED";
+inline constexpr char kIdle[] = "IDLE";
 inline constexpr char kCancelled[] = "CANCELLED";
 inline constexpr char kDraining[] = "DRAINING";
 inline constexpr char kDeviceFailed[] = "DEVICE_FAILED";

@@ -21,6 +21,7 @@
 #include "server/detection_service.h"
 #include "server/errors.h"
 #include "server/health.h"
+#include "server/idle_watch.h"
 #include "server/model_service.h"
 #include "server/product_service.h"
 
@@ -44,6 +45,8 @@ std::string WithPort(const std::string& address, int port) {
   return absl::StrCat(address.substr(0, address.rfind(':') + 1), port);
 }
 
+int Milliseconds(absl::Duration time) { return static_cast<int>(absl::ToInt64Milliseconds(time)); }
+
 void SetLimits(const ServerConfig& config, grpc::ServerBuilder* builder) {
   builder->SetMaxReceiveMessageSize(static_cast<int>(config.max_image_bytes + kMessageOverhead));
   builder->SetMaxSendMessageSize(
@@ -55,9 +58,10 @@ void SetLimits(const ServerConfig& config, grpc::ServerBuilder* builder) {
   builder->AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   builder->AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, 64);
   builder->AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, 16 * 1024);
-  // A dead peer is found within 20 s + 10 s.
-  builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, 20'000);
-  builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 10'000);
+  // A dead peer is found within the sum of both.
+  builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, Milliseconds(config.keepalive_time));
+  builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS,
+                              Milliseconds(config.keepalive_timeout));
   builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
   // Clients may ping every 10 s; who pings more often gets GOAWAY.
   builder->AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 10'000);
@@ -131,6 +135,7 @@ class GrpcServer final : public Server {
     grpc_address_ = WithPort(config_.listen, port);
     health_ =
         std::make_unique<HealthMonitor>(server_->GetHealthCheckService(), engine_, shared_.log);
+    idle_watch_ = std::make_unique<IdleWatch>(&admission_, shared_.clock, config_.idle_timeout);
     return absl::OkStatus();
   }
 
@@ -162,6 +167,7 @@ class GrpcServer final : public Server {
       // What was cancelled still runs to its end in the pools and the engine.
       admission_.WaitIdle(absl::Seconds(1));
     }
+    idle_watch_.reset();
     health_.reset();
     exposer_.reset();  // takes up to 2 s: kDrainReserve
   }
@@ -193,6 +199,7 @@ class GrpcServer final : public Server {
   std::unique_ptr<prometheus::Exposer> exposer_;
   std::unique_ptr<grpc::Server> server_;
   std::unique_ptr<HealthMonitor> health_;
+  std::unique_ptr<IdleWatch> idle_watch_;
   bool stopped_ = false;
 };
 

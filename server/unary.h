@@ -61,12 +61,12 @@ class UnaryReactor final : public grpc::ServerUnaryReactor {
   }
 
   void Start() {
-    absl::Status status = Admit(shared_);
+    absl::Status status = Admit(shared_, call_);
     if (status.ok()) {
       status = shared_.store_pool->Submit([this] { Run(); });
       if (status.ok()) return;
       status = ReasonError(reason::kQueueFull, "too many calls wait");
-      shared_.metrics->OnRefusal(reason::kQueueFull);
+      shared_.metrics->OnRefusal(reason::kQueueFull, call_.lane());
     }
     End(status);
   }

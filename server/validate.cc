@@ -119,6 +119,11 @@ void CheckProductFields(const v1::Product& product, Violations* violations) {
   CheckText(product.class_name(), 63, "product.class_name", violations);
   CheckLabels(product.labels(), "product.labels", violations);
   if (product.has_threshold()) CheckThreshold(product.threshold(), "product.threshold", violations);
+  // Written so that NaN fails.
+  if (product.has_coreset_ratio() &&
+      !(product.coreset_ratio() > 0 && product.coreset_ratio() <= 1)) {
+    violations->Add("product.coreset_ratio", "must be more than 0 and at most 1");
+  }
 }
 
 store::ProductPatch CheckUpdateMask(const v1::UpdateProductRequest& request,
@@ -134,7 +139,7 @@ store::ProductPatch CheckUpdateMask(const v1::UpdateProductRequest& request,
   int shown = 0;
   for (const std::string& path : paths) {
     if (path == "*" || path == "display_name" || path == "class_name" || path == "labels" ||
-        path == "threshold") {
+        path == "threshold" || path == "coreset_ratio") {
       continue;
     }
     if (++shown > 4) break;
@@ -154,6 +159,9 @@ store::ProductPatch CheckUpdateMask(const v1::UpdateProductRequest& request,
   if (all || named("threshold") || (none && product.has_threshold())) {
     patch.threshold =
         product.has_threshold() ? std::optional<double>(product.threshold()) : std::nullopt;
+  }
+  if (all || named("coreset_ratio") || (none && product.has_coreset_ratio())) {
+    patch.coreset_ratio = product.has_coreset_ratio() ? product.coreset_ratio() : 1;
   }
   return patch;
 }

@@ -20,6 +20,7 @@ struct ProductArguments {
   std::vector<std::string> labels;
   std::optional<double> threshold;
   bool auto_threshold = false;
+  std::optional<double> coreset_ratio;
   bool yes = false;
 };
 
@@ -42,6 +43,7 @@ void Show(const Context& context, const v1::Product& product) {
       {"threshold",
        absl::StrCat(ShowThreshold(product.has_effective_threshold(), product.effective_threshold()),
                     " (", State(product), ")")},
+      {"coreset ratio", absl::StrCat(product.has_coreset_ratio() ? product.coreset_ratio() : 1)},
       {"revision", Id(product.revision())},
       {"created", ShowTime(product.create_time())},
       {"updated", ShowTime(product.update_time())},
@@ -78,6 +80,10 @@ absl::StatusOr<std::vector<std::string>> Fill(const ProductArguments& arguments,
   }
   if (arguments.threshold.has_value()) product.set_threshold(*arguments.threshold);
   if (arguments.threshold.has_value() || arguments.auto_threshold) fields.push_back("threshold");
+  if (arguments.coreset_ratio.has_value()) {
+    product.set_coreset_ratio(*arguments.coreset_ratio);
+    fields.push_back("coreset_ratio");
+  }
   return fields;
 }
 
@@ -164,6 +170,10 @@ void AddFields(CLI::App& app, ProductArguments& arguments) {
       ->type_name("KEY=VALUE")
       ->allow_extra_args(false);
   app.add_option("--threshold", arguments.threshold, "Scores of at least this much are anomalous")
+      ->type_name("0..1")
+      ->check(CLI::Range(0.0, 1.0));
+  app.add_option("--coreset-ratio", arguments.coreset_ratio,
+                 "Share of the references' patches that the memory bank keeps; default 1")
       ->type_name("0..1")
       ->check(CLI::Range(0.0, 1.0));
 }

@@ -4,17 +4,57 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <tuple>
 #include <utility>
 #include <vector>
 
+#include "core/bank/coreset.h"
 #include "core/base/status_macros.h"
 
 namespace hfwa::bank {
 
+namespace {
+
+// Part [first, end) of a level's ascending rows.
+struct Part {
+  size_t first;
+  size_t end;
+};
+Part PartOf(const std::vector<int64_t>& rows, int64_t first, int64_t end) {
+  const auto at = [&](int64_t row) {
+    return static_cast<size_t>(std::lower_bound(rows.begin(), rows.end(), row) - rows.begin());
+  };
+  return {at(first), at(end)};
+}
+
+absl::Status CheckSelection(const Bank::Selection& selection, int64_t levels, int64_t rows) {
+  bool fits = static_cast<int64_t>(selection.size()) == levels && !selection[0].empty();
+  for (const auto& level : selection) {
+    fits = fits && level.size() == selection[0].size() && level.front() >= 0 &&
+           level.back() < rows &&
+           std::adjacent_find(level.begin(), level.end(), std::greater_equal<>()) == level.end();
+  }
+  return fits ? absl::OkStatus() : absl::InvalidArgumentError("the selection is not of this bank");
+}
+
+// Reference k's selected tokens into a level's rows.
+void PutSelected(kernels::Rows& level, const at::Tensor& tokens,
+                 const std::vector<int64_t>& selected, int k) {
+  const int64_t patches = tokens.size(0);
+  const Part part = PartOf(selected, k * patches, (k + 1) * patches);
+  if (part.first == part.end) return;
+  const at::Tensor places =
+      at::tensor(at::ArrayRef<int64_t>(selected.data() + part.first, part.end - part.first)) -
+      k * patches;
+  level.Put(static_cast<int64_t>(part.first), tokens.index_select(0, places.to(tokens.device())));
+}
+
+}  // namespace
+
 absl::StatusOr<std::shared_ptr<const Bank>> Bank::Create(
     int references, const kernels::Kernels& kernels,
-    const std::function<absl::StatusOr<at::Tensor>(int)>& tokens_of) {
+    const std::function<absl::StatusOr<at::Tensor>(int)>& tokens_of, const Selection& selection) {
   if (references < 1) return absl::InvalidArgumentError("a bank needs at least one reference");
   try {
     model::PackedBank bank;
@@ -23,19 +63,53 @@ absl::StatusOr<std::shared_ptr<const Bank>> Bank::Create(
       HFWA_ASSIGN_OR_RETURN(const at::Tensor tokens, tokens_of(k));
       if (k == 0) {
         shape = tokens.sizes().vec();
-        bank = model::PackedBank::Make(kernels, shape[0], references * shape[1], shape[2]);
+        const int64_t rows = references * shape[1];
+        if (!selection.empty()) {
+          HFWA_RETURN_IF_ERROR(CheckSelection(selection, shape[0], rows));
+        }
+        const int64_t kept =
+            selection.empty() ? rows : static_cast<int64_t>(selection.front().size());
+        bank = model::PackedBank::Make(kernels, shape[0], kept, shape[2]);
       }
       if (tokens.sizes() != shape)
         return absl::InvalidArgumentError("references of one bank must have one shape");
-      for (size_t level = 0; level < bank.levels.size(); ++level)
-        bank.levels[level]->Put(k * shape[1], tokens[static_cast<int64_t>(level)]);
+      for (size_t level = 0; level < bank.levels.size(); ++level) {
+        const at::Tensor own = tokens[static_cast<int64_t>(level)];
+        if (selection.empty()) {
+          bank.levels[level]->Put(k * shape[1], own);
+        } else {
+          PutSelected(*bank.levels[level], own, selection[level], k);
+        }
+      }
     }
-    return std::shared_ptr<const Bank>(new Bank(std::move(bank), references));
+    return std::shared_ptr<const Bank>(new Bank(std::move(bank), references, shape[1], selection));
   } catch (const c10::Error& e) {
     return absl::ResourceExhaustedError(e.what_without_backtrace());
   } catch (const std::bad_alloc&) {
     return absl::ResourceExhaustedError("no memory for the bank");
   }
+}
+
+Bank::Selection Bank::Coreset(double ratio, std::optional<int> left_out) const {
+  Selection selection;
+  for (const auto& level : tokens_.levels) {
+    at::Tensor rows = level->Get(0, tokens_.rows).cpu();
+    const int64_t gap = left_out.value_or(references_) * patches_;
+    if (left_out.has_value()) {
+      rows = at::cat(
+          {rows.narrow(0, 0, gap), rows.narrow(0, gap + patches_, rows.size(0) - gap - patches_)});
+    }
+    auto chosen = bank::Coreset(rows, references_ - (left_out.has_value() ? 1 : 0), ratio);
+    for (int64_t& row : chosen) row += row >= gap ? patches_ : 0;
+    selection.push_back(std::move(chosen));
+  }
+  return selection;
+}
+
+absl::StatusOr<std::shared_ptr<const Bank>> Bank::Keep(const kernels::Kernels& kernels,
+                                                       const Selection& selection) const {
+  return Create(
+      references_, kernels, [this](int k) { return ReferenceTokens(k); }, selection);
 }
 
 int64_t Bank::bytes() const {
@@ -47,33 +121,67 @@ int64_t Bank::bytes() const {
 at::Tensor Bank::ReferenceTokens(int k) const {
   std::vector<at::Tensor> tokens;
   tokens.reserve(tokens_.levels.size());
-  for (const auto& level : tokens_.levels) tokens.push_back(level->Get(k * patches(), patches()));
+  for (const auto& level : tokens_.levels) tokens.push_back(level->Get(k * patches_, patches_));
   return at::stack(tokens);
 }
 
+Bank::Range Bank::RangeOf(size_t level, int first, int count) const {
+  const int64_t begin = first * patches_, end = (first + count) * patches_;
+  if (selection_.empty()) return {begin, end - begin};
+  const Part part = PartOf(selection_[level], begin, end);
+  return {static_cast<int64_t>(part.first), static_cast<int64_t>(part.end - part.first)};
+}
+
 at::Tensor Bank::MatchRange(const at::Tensor& tokens, int first, int count) const {
-  return model::MatchTokens(tokens.unsqueeze(0), tokens_, first * patches(), count * patches())
-      .squeeze(0);
+  if (selection_.empty()) {
+    return model::MatchTokens(tokens.unsqueeze(0), tokens_, first * patches_, count * patches_)
+        .squeeze(0);
+  }
+  const auto grid = std::lround(std::sqrt(static_cast<double>(tokens.size(1))));
+  std::vector<at::Tensor> levels;
+  for (size_t level = 0; level < tokens_.levels.size(); ++level) {
+    const Range range = RangeOf(level, first, count);
+    const at::Tensor own = tokens[static_cast<int64_t>(level)].clone();
+    const at::Tensor cosines = range.count == 0
+                                   ? at::full({own.size(0)}, -1, own.options())
+                                   : tokens_.levels[level]->Maximum(own, range.first, range.count);
+    levels.push_back((1 - cosines).view({grid, grid}));
+  }
+  return at::stack(levels);
 }
 
 at::Tensor Bank::Match(const at::Tensor& tokens) const {
   return MatchRange(tokens, 0, references_);
 }
 
-at::Tensor Bank::MatchSelf(int k, int radius) const {
-  const at::Tensor tokens = ReferenceTokens(k);
+at::Tensor Bank::MatchSelf(const at::Tensor& tokens, int k, int radius) const {
   const int64_t length = tokens.size(1);
   const auto grid = static_cast<int64_t>(std::lround(std::sqrt(static_cast<double>(length))));
   // On a small grid every token must keep some others.
   const int64_t reach = std::min<int64_t>(radius, std::max<int64_t>(0, (grid - 2) / 2));
   const at::Tensor index = at::arange(length, tokens.options().dtype(at::kLong));
-  const auto near = [&](const at::Tensor& place) {
-    return (place.unsqueeze(0) - place.unsqueeze(1)).abs() <= reach;
-  };
-  const at::Tensor excluded =
-      near(index.div(grid, "floor")).logical_and(near(index.remainder(grid)));
-  const at::Tensor cosines = at::matmul(tokens, tokens.transpose(1, 2)).masked_fill_(excluded, -1);
-  return (1 - std::get<0>(cosines.max(2))).view({tokens.size(0), grid, grid});
+  std::vector<at::Tensor> levels;
+  for (size_t level = 0; level < tokens_.levels.size(); ++level) {
+    const Range range = RangeOf(level, k, 1);
+    at::Tensor kept = index;  // the patches that its rows are of
+    if (!selection_.empty()) {
+      kept = at::tensor(at::ArrayRef<int64_t>(selection_[level].data() + range.first,
+                                              static_cast<size_t>(range.count)))
+                 .to(tokens.device()) -
+             k * patches_;
+    }
+    const auto near = [&](const at::Tensor& place, const at::Tensor& other) {
+      return (place.unsqueeze(1) - other.unsqueeze(0)).abs() <= reach;
+    };
+    const at::Tensor excluded = near(index.div(grid, "floor"), kept.div(grid, "floor"))
+                                    .logical_and(near(index.remainder(grid), kept.remainder(grid)));
+    const at::Tensor cosines = at::matmul(tokens[static_cast<int64_t>(level)],
+                                          tokens_.levels[level]->Get(range.first, range.count).t())
+                                   .masked_fill_(excluded, -1);
+    const at::Tensor nearest = 1 - std::get<0>(cosines.max(1));
+    levels.push_back(nearest.masked_fill(excluded.all(1), 0).view({grid, grid}));
+  }
+  return at::stack(levels);
 }
 
 }  // namespace hfwa::bank

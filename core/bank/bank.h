@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
+#include <vector>
 
 #include <ATen/core/Tensor.h>
 
@@ -16,33 +18,48 @@
 namespace hfwa::bank {
 
 // Tokens of K references, side by side: one matrix a level, as the kernels keep it, so that
-// matching is one product a level. Immutable; share it by std::shared_ptr<const Bank>.
+// matching is one product a level; all of them, or a selection. Immutable; share it by
+// std::shared_ptr<const Bank>.
 class Bank {
  public:
+  // Of each level: which rows, ascending; equally many of each. Reference k owns rows k * L to
+  // (k + 1) * L - 1 of each level, L being its patches. Empty: all rows.
+  using Selection = std::vector<std::vector<int64_t>>;
+
   // Asks `tokens_of(k)` for the tokens of reference k, [n, L, E] fp32, L2-normalised, one after the
   // other, so that only the bank itself is in memory. At least one reference. INVALID_ARGUMENT if
-  // shapes differ, RESOURCE_EXHAUSTED if memory does not suffice; errors of `tokens_of` pass
-  // through.
+  // shapes differ or the selection does not fit them, RESOURCE_EXHAUSTED if memory does not
+  // suffice; errors of `tokens_of` pass through.
   static absl::StatusOr<std::shared_ptr<const Bank>> Create(
       int references, const kernels::Kernels& kernels,
-      const std::function<absl::StatusOr<at::Tensor>(int)>& tokens_of);
+      const std::function<absl::StatusOr<at::Tensor>(int)>& tokens_of,
+      const Selection& selection = {});
+
+  // The coreset (coreset.h) of a bank of all rows. With `left_out`, that of a bank without this
+  // reference: there is at least one other.
+  Selection Coreset(double ratio, std::optional<int> left_out = std::nullopt) const;
+  // The selected rows of a bank of all rows.
+  absl::StatusOr<std::shared_ptr<const Bank>> Keep(const kernels::Kernels& kernels,
+                                                   const Selection& selection) const;
 
   int references() const { return references_; }
   int64_t bytes() const;
 
-  // Tokens of reference k, as exactly as the kernels keep them: [n, L, E] fp32.
+  // Tokens of reference k of a bank of all rows, as exactly as the kernels keep them: [n, L, E]
+  // fp32.
   at::Tensor ReferenceTokens(int k) const;
 
   // 1 - largest cosine of each token to any row of references first to first + count - 1. `tokens`
-  // [n, L, E]; result [n, g, g].
+  // [n, L, E]; result [n, g, g]. Where none of these rows is selected: 2, as if all were opposite.
   at::Tensor MatchRange(const at::Tensor& tokens, int first, int count) const;
 
   // The same over the whole bank, in blocks, so that the memory for similarities is bounded.
   at::Tensor Match(const at::Tensor& tokens) const;
 
-  // A stand-in for another good part where there is only one: reference k against its own tokens
-  // more than `radius` patches away (in either direction). [n, g, g].
-  at::Tensor MatchSelf(int k, int radius = kSelfRadius) const;
+  // A stand-in for another good part where there is only one: reference k's tokens [n, L, E]
+  // against its own rows more than `radius` patches away (in either direction). [n, g, g]; 0 where
+  // no selected row is that far.
+  at::Tensor MatchSelf(const at::Tensor& tokens, int k, int radius = kSelfRadius) const;
 
   // A patch and its ring of neighbours share what they see; two away is another place.
   static constexpr int kSelfRadius = 2;
@@ -51,14 +68,23 @@ class Bank {
   static constexpr int kBlock = 16;
 
  private:
-  Bank(model::PackedBank tokens, int references)
-      : tokens_(std::move(tokens)), references_(references) {}
+  Bank(model::PackedBank tokens, int references, int64_t patches, Selection selection)
+      : tokens_(std::move(tokens)),
+        references_(references),
+        patches_(patches),
+        selection_(std::move(selection)) {}
 
-  int64_t patches() const { return tokens_.rows / references_; }  // L
+  // Where the rows of references first to first + count - 1 lie among those kept of a level.
+  struct Range {
+    int64_t first;
+    int64_t count;
+  };
+  Range RangeOf(size_t level, int first, int count) const;
 
-  // Reference k owns rows k * L to (k + 1) * L - 1 of each level.
   model::PackedBank tokens_;
   int references_;
+  int64_t patches_;  // L
+  Selection selection_;
 };
 
 }  // namespace hfwa::bank

@@ -42,7 +42,20 @@ void Batcher::Close() {
 }
 
 void Batcher::Notify() {
-  if (on_queue_) on_queue_(planner_.waiting(), planner_.waiting_bytes(), running_);
+  if (!on_queue_) return;
+  Load load;
+  for (int i = 0; i < kLanes; ++i) {
+    const Lane lane = static_cast<Lane>(i);
+    load[static_cast<size_t>(i)] = {.waiting = planner_.waiting(lane),
+                                    .waiting_bytes = planner_.waiting_bytes(lane),
+                                    .running = lane == running_lane_ ? running_ : 0};
+  }
+  on_queue_(load);
+}
+
+absl::Status Batcher::WouldAdmit(const ItemInfo& info, int coming) const {
+  absl::MutexLock lock(&mu_);
+  return planner_.WouldAdmit(info, coming, clock_->SteadyNow());
 }
 
 absl::Status Batcher::Submit(std::unique_ptr<Item> item, const ItemInfo& info) {
@@ -93,6 +106,7 @@ void Batcher::DeviceLoop() {
       if (auto planned = planner_.TakeBatch(now)) {
         batch = Collect(planned->tickets);
         reason = planned->reason;
+        running_lane_ = planned->lane;
       }
       running_ = static_cast<int>(batch.size());
       running_since_ = now;

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <array>
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
@@ -31,9 +33,15 @@ class Batcher {
  public:
   // Runs a batch to its end. Called on the device thread.
   using RunBatch = std::function<void(std::vector<std::unique_ptr<Item>>, Reason)>;
-  // Told of the queue after each change: items and bytes that wait, items on the device. Quick, no
-  // callback in.
-  using OnQueue = std::function<void(int, int64_t, int)>;
+  // A lane's items and bytes that wait, and its items on the device.
+  struct LaneLoad {
+    int waiting = 0;
+    int64_t waiting_bytes = 0;
+    int running = 0;
+  };
+  using Load = std::array<LaneLoad, kLanes>;
+  // Told of the queue after each change. Quick, no callback in.
+  using OnQueue = std::function<void(const Load&)>;
 
   Batcher(const PlannerOptions& options, const Clock* clock, RunBatch run, OnQueue on_queue);
   ~Batcher();
@@ -43,6 +51,9 @@ class Batcher {
   // On success the item ends later; on an error (see BatchPlanner::Admit; UNAVAILABLE when closing)
   // it is dropped without Refuse.
   absl::Status Submit(std::unique_ptr<Item> item, const ItemInfo& info);
+
+  // See BatchPlanner::WouldAdmit.
+  absl::Status WouldAdmit(const ItemInfo& info, int coming) const;
 
   // Refuses what waits and what comes, ends the running batch, joins. Not from the callbacks. Only
   // the first call does anything.
@@ -77,6 +88,7 @@ class Batcher {
   std::map<BatchPlanner::Ticket, std::unique_ptr<Item>> items_ ABSL_GUARDED_BY(mu_);
   BatchPlanner::Ticket next_ticket_ ABSL_GUARDED_BY(mu_) = 1;
   int running_ ABSL_GUARDED_BY(mu_) = 0;
+  Lane running_lane_ ABSL_GUARDED_BY(mu_) = Lane::kLive;
   absl::Duration running_since_ ABSL_GUARDED_BY(mu_);
   bool closing_ ABSL_GUARDED_BY(mu_) = false;
 

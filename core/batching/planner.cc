@@ -70,33 +70,41 @@ absl::Duration BatchPlanner::EstimatedWait(Lane which, absl::Duration now) const
   return WaitBehind(which, lane(which).queue.size(), now);
 }
 
-bool BatchPlanner::InTime(const ItemInfo& info, absl::Duration now) const {
+bool BatchPlanner::InTime(const ItemInfo& info, int coming, absl::Duration now) const {
   if (info.deadline == absl::InfiniteDuration()) return true;
   const int size = cost_.UsefulSize(options_.batch_max);
   const auto in_time = [&](int before) {
     // Where a whole batch waits there is enough coming to fill the own one too.
     const int own = before >= size ? size : before + 1;
     const absl::Duration end = now + WaitBehind(info.lane, before, now) + cost_.Estimate(own);
-    return end + cost_.Margin(own, 1 + before / size) + options_.reply_margin <= info.deadline;
+    const absl::Duration margin =
+        info.promised ? absl::ZeroDuration() : cost_.Margin(own, 1 + before / size);
+    return end + margin + options_.reply_margin <= info.deadline;
   };
   const FairQueue& queue = lane(info.lane).queue;
-  if (in_time(queue.MostBefore(info.product))) return true;
-  return in_time(0) && in_time(queue.CountBefore(info.product, info.deadline));
+  if (in_time(coming + queue.MostBefore(info.product))) return true;
+  return in_time(coming) && in_time(coming + queue.CountBefore(info.product, info.deadline));
+}
+
+absl::Status BatchPlanner::WouldAdmit(const ItemInfo& info, int coming, absl::Duration now) const {
+  if (!InTime(info, coming, now)) {
+    return absl::DeadlineExceededError("what waits before it leaves no time until the deadline");
+  }
+  if (Unhurried(info) && unhurried_ + coming >= limit_.Limit(cost_, options_.batch_max)) {
+    return absl::ResourceExhaustedError("it would wait too long");
+  }
+  return absl::OkStatus();
 }
 
 absl::Status BatchPlanner::Admit(Ticket ticket, const ItemInfo& info, absl::Duration now) {
-  if (!InTime(info, now)) {
-    return absl::DeadlineExceededError("what waits before it leaves no time until the deadline");
-  }
-  if (Unhurried(info) && unhurried_ >= limit_.Limit(cost_, options_.batch_max)) {
-    return absl::ResourceExhaustedError("it would wait too long");
-  }
+  HFWA_RETURN_IF_ERROR(WouldAdmit(info, 0, now));
   HFWA_RETURN_IF_ERROR(room_.Take(HolderOf(info), info.bytes, PartOfRoom(info.lane)));
   LaneState& own = lane(info.lane);
   if (own.queue.empty()) own.used = UsedAtReturn(own);
   unhurried_ += Unhurried(info) ? 1 : 0;
   const uint64_t arrival = arrivals_++;
   own.queue.Push(QueueItem(ticket, info, arrival));
+  own.bytes += info.bytes;
   items_.emplace(ticket, Waiting{info, arrival});
   if (info.deadline < absl::InfiniteDuration()) expiry_.emplace(info.deadline, ticket);
   return absl::OkStatus();
@@ -110,6 +118,7 @@ void BatchPlanner::Forget(Ticket ticket) {
   const auto found = items_.find(ticket);
   const ItemInfo& info = found->second.info;
   room_.Give(HolderOf(info), info.bytes);
+  lane(info.lane).bytes -= info.bytes;
   if (info.deadline < absl::InfiniteDuration()) expiry_.erase({info.deadline, ticket});
   unhurried_ -= Unhurried(info) ? 1 : 0;
   items_.erase(found);

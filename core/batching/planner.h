@@ -16,14 +16,11 @@
 #include "core/batching/concurrency_limit.h"
 #include "core/batching/cost_model.h"
 #include "core/batching/fair_queue.h"
+#include "core/batching/lane.h"
 #include "core/batching/shared_room.h"
 
 namespace hfwa::batching {
 
-// kLive: a line waits for the answer. kBulk: many pictures that nobody waits for one by one.
-// kRegister: reference images and banks.
-enum class Lane { kLive = 0, kBulk = 1, kRegister = 2 };
-inline constexpr int kLanes = 3;
 // How much of a SharedRoom items of this lane may see filled: what can wait leaves the last quarter
 // to what can't.
 constexpr double PartOfRoom(Lane lane) { return lane == Lane::kLive ? 1 : 0.75; }
@@ -34,6 +31,9 @@ struct ItemInfo {
   absl::Duration deadline = absl::InfiniteDuration();  // on the steady clock
   int64_t bytes = 0;                                   // held while it waits
   bool alone = false;                                  // may not share a batch
+  // WouldAdmit said yes: the margin for what the cost model can't foresee was left then, and is
+  // not asked for again.
+  bool promised = false;
 };
 
 struct PlannerOptions {
@@ -72,6 +72,10 @@ class BatchPlanner {
   // when it would not be done in time after all that goes before it.
   absl::Status Admit(Ticket ticket, const ItemInfo& info, absl::Duration now);
 
+  // What Admit would say of deadline and wait if `coming` more items of the lane, admitted and not
+  // here yet, went before it: whoever has work to do before an item is ready asks this first.
+  absl::Status WouldAdmit(const ItemInfo& info, int coming, absl::Duration now) const;
+
   // Takes an item out, if it still waits.
   bool Remove(Ticket ticket);
 
@@ -100,13 +104,16 @@ class BatchPlanner {
   void ObserveBatch(int size, absl::Duration took) { cost_.Observe(size, took); }
   int waiting() const { return room_.items(); }
   int64_t waiting_bytes() const { return room_.bytes(); }
+  int waiting(Lane which) const { return lane(which).queue.size(); }
+  int64_t waiting_bytes(Lane which) const { return lane(which).bytes; }
 
  private:
   struct LaneState {
     LaneState(double lane_weight, const FairQueueOptions& fairness)
         : weight(lane_weight), queue(fairness) {}
     double weight;
-    double used = 0;  // device seconds over weight: the lane's virtual time
+    double used = 0;    // device seconds over weight: the lane's virtual time
+    int64_t bytes = 0;  // that its items hold
     FairQueue queue;
   };
   struct Waiting {
@@ -125,7 +132,7 @@ class BatchPlanner {
   LaneState& lane(Lane which) { return lanes_[static_cast<size_t>(which)]; }
   const LaneState& lane(Lane which) const { return lanes_[static_cast<size_t>(which)]; }
   absl::Duration LatestStart(absl::Duration deadline) const;
-  bool InTime(const ItemInfo& info, absl::Duration now) const;
+  bool InTime(const ItemInfo& info, int coming, absl::Duration now) const;
   // Until the batch begins that holds an item with `before` others of its lane in front of it.
   absl::Duration WaitBehind(Lane which, int before, absl::Duration now) const;
   // What a lane without work is taken to have used when it gets some: idleness saves nothing up,

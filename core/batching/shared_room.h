@@ -23,6 +23,10 @@ class SharedRoom {
   absl::Status Take(Holder holder, int64_t bytes, double part = 1);
   void Give(Holder holder, int64_t bytes);
 
+  // More bytes for an item that is in, and less; without regard to shares.
+  absl::Status TakeBytes(Holder holder, int64_t bytes);
+  void GiveBytes(Holder holder, int64_t bytes);
+
   int items() const { return held_.items; }
   int64_t bytes() const { return held_.bytes; }
 

@@ -83,12 +83,12 @@ std::vector<image::Region> ScaleRegions(std::vector<image::Region> regions,
 }  // namespace
 
 DetectJob::DetectJob(DetectCall detect_call, const Clock* clock, Observer* observer,
-                     std::function<void()> on_end)
+                     std::unique_ptr<Admission::Place> admitted)
     : call(std::move(detect_call)),
+      place(std::move(admitted)),
       clock_(clock),
       observer_(observer),
-      start_(clock->SteadyNow()),
-      on_end_(std::move(on_end)) {}
+      start_(clock->SteadyNow()) {}
 
 DetectJob::~DetectJob() {
   if (!ended_) End(absl::InternalError("a detect call was dropped"));
@@ -96,9 +96,14 @@ DetectJob::~DetectJob() {
 
 void DetectJob::End(absl::StatusOr<DetectResult> outcome) {
   if (ended_.exchange(true)) return;
-  if (outcome.ok()) outcome->times.total = clock_->SteadyNow() - start_;
+  if (outcome.ok()) {
+    const absl::Duration now = clock_->SteadyNow();
+    outcome->times.total = now - start_;
+    if (call.deadline < absl::InfiniteDuration())
+      observer_->OnDeadlineSlack(lane(), call.deadline - now);
+  }
   call.done(std::move(outcome));
-  on_end_();
+  place.reset();
 }
 
 absl::Status DetectJob::CheckAlive() const {

@@ -4,19 +4,24 @@
 #include <memory>
 
 #include "core/base/clock.h"
+#include "core/engine/admission.h"
 #include "core/engine/engine.h"
 #include "core/engine/product_banks.h"
 #include "core/image/render.h"
 
 namespace hfwa::engine {
 
+inline batching::Lane LaneOf(const DetectCall& call) {
+  return call.priority == Priority::kBulk ? batching::Lane::kBulk : batching::Lane::kLive;
+}
+
 // Everything one Detect call carries through the stages. Its callback runs exactly once, at the
 // latest when the job is destroyed.
 class DetectJob {
  public:
-  // `on_end` runs after the callback: it gives the admission back.
+  // `admitted` is given back after the callback.
   DetectJob(DetectCall detect_call, const Clock* clock, Observer* observer,
-            std::function<void()> on_end);
+            std::unique_ptr<Admission::Place> admitted);
   ~DetectJob();
   DetectJob(const DetectJob&) = delete;
   DetectJob& operator=(const DetectJob&) = delete;
@@ -27,8 +32,11 @@ class DetectJob {
   // Notes the time of a stage, for the reply and the metrics.
   void Took(Stage stage, absl::Duration duration);
 
+  batching::Lane lane() const { return LaneOf(call); }
+
   DetectCall call;
   DetectResult result;
+  std::unique_ptr<Admission::Place> place;
   std::shared_ptr<const ProductBank> product_bank;
   std::optional<double> manual_threshold;
   // Between device and rendering:
@@ -39,7 +47,6 @@ class DetectJob {
   const Clock* const clock_;
   Observer* const observer_;
   const absl::Duration start_;
-  std::function<void()> on_end_;
   std::atomic<bool> ended_ = false;
 };
 

@@ -45,8 +45,11 @@ Encoder::Encoder(std::unique_ptr<model::Hfwa> model, const batching::PlannerOpti
       batcher_(std::make_unique<batching::Batcher>(
           options, clock,
           [this](auto items, batching::Reason reason) { Run(std::move(items), reason); },
-          [observer](int images, int64_t bytes, int inflight) {
-            observer->OnQueue(images, bytes, inflight);
+          [observer](const batching::Batcher::Load& load) {
+            for (size_t i = 0; i < load.size(); ++i) {
+              observer->OnQueue(static_cast<batching::Lane>(i), load[i].waiting,
+                                load[i].waiting_bytes, load[i].running);
+            }
           })) {}
 
 Encoder::~Encoder() { batcher_.reset(); }  // its threads use the other members
@@ -74,7 +77,8 @@ void Encoder::Encode(Request request, const Done& done) {
                           .product = request.product,
                           .deadline = request.deadline,
                           .bytes = static_cast<int64_t>(request.image.nbytes()),
-                          .alone = false};
+                          .alone = false,
+                          .promised = request.promised};
   auto work = std::make_unique<Work>(std::move(request), done, clock_->SteadyNow());
   if (absl::Status status = batcher_->Submit(std::move(work), info); !status.ok())
     done(std::move(status));

@@ -39,6 +39,7 @@ class Encoder {
     batching::Lane lane = batching::Lane::kLive;
     uint64_t product = 0;  // whose share of the lane it counts against
     absl::Duration deadline = absl::InfiniteDuration();
+    bool promised = false;  // see batching::ItemInfo
     std::function<bool()> cancelled = [] { return false; };
   };
 
@@ -62,6 +63,11 @@ class Encoder {
 
   // Runs `task` on the device thread between batches and waits for it. Keep each one short.
   absl::Status RunTask(batching::Lane lane, std::function<absl::Status()> task);
+
+  // See BatchPlanner::WouldAdmit.
+  absl::Status WouldAdmit(const batching::ItemInfo& info, int coming) const {
+    return batcher_->WouldAdmit(info, coming);
+  }
 
   const model::Hfwa& model() const { return *model_; }
   absl::Duration EstimatedWait(batching::Lane lane) const { return batcher_->EstimatedWait(lane); }

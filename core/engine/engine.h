@@ -38,6 +38,12 @@ struct ImageInput {
   std::optional<image::RawPixels> raw;  // pixels
 };
 
+// Bytes of it, as sent.
+inline int64_t BytesOf(const ImageInput& image) {
+  return static_cast<int64_t>(image.raw.has_value() ? image.raw->data.size()
+                                                    : image.encoded.size());
+}
+
 enum class CalibrationState { kUncalibrated, kProvisional, kCalibrated, kManual };
 enum class Method { kZeroShot, kFewShot, kFewShotVisualOnly };
 enum class Verdict { kUnspecified, kGood, kAnomalous };

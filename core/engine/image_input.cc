@@ -32,22 +32,37 @@ absl::StatusOr<image::Image> DecodeInput(const ImageInput& input,
   return Annotate(picture.status(), "IMAGE_INVALID", absl::StrCat("image.raw.", field));
 }
 
-at::Tensor ToModelTensor(const image::Image& picture, const model::ModelConfig& config) {
+int64_t PictureBytes(const ImageInput& input, const image::DecodeOptions& options) {
+  const image::Limits& limits = options.limits;
+  int64_t width = 0, height = 0;
+  if (input.raw.has_value()) {
+    width = input.raw->width;
+    height = input.raw->height;
+  } else if (const auto header = image::ReadHeader(input.encoded, limits); header.ok()) {
+    width = header->width;
+    height = header->height;
+  }
+  const bool refused = width < 1 || height < 1 || width * height > limits.pixels_max;
+  return refused ? 0 : 3 * width * height;
+}
+
+at::Tensor ToModelTensor(const image::Image& picture, const model::ModelConfig& config,
+                         at::Tensor out) {
   const int side = config.vision.image_size;
-  at::Tensor tensor = at::empty({3, side, side}, at::kFloat);
-  const absl::Span<float> out(tensor.data_ptr<float>(), static_cast<size_t>(tensor.numel()));
   image::ToTensor(image::Resize(picture, side, side, image::Resampling::kBicubic),
-                  {.mean = config.mean, .std = config.std}, out);
-  return tensor;
+                  {.mean = config.mean, .std = config.std},
+                  {out.data_ptr<float>(), static_cast<size_t>(out.numel())});
+  return out;
 }
 
 absl::StatusOr<PreparedImage> PrepareImage(const ImageInput& input,
                                            const image::DecodeOptions& options,
-                                           const model::ModelConfig& config, const Clock& clock) {
+                                           const model::ModelConfig& config, const Clock& clock,
+                                           TensorPool& buffers) {
   const absl::Duration start = clock.SteadyNow();
   HFWA_ASSIGN_OR_RETURN(const image::Image picture, DecodeInput(input, options));
   const absl::Duration decoded = clock.SteadyNow();
-  PreparedImage prepared{.tensor = ToModelTensor(picture, config),
+  PreparedImage prepared{.tensor = ToModelTensor(picture, config, buffers.Take()),
                          .width = picture.width,
                          .height = picture.height,
                          .decode_time = decoded - start,

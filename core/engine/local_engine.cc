@@ -7,38 +7,29 @@
 #include <functional>
 #include <optional>
 #include <utility>
+#include <vector>
 
-#include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
-#include "absl/synchronization/mutex.h"
 #include "core/base/processors.h"
 #include "core/base/status_macros.h"
 #include "core/base/thread_pool.h"
 #include "core/batching/planner.h"
-#include "core/batching/shared_room.h"
+#include "core/engine/admission.h"
 #include "core/engine/detect_job.h"
 #include "core/engine/encoder.h"
 #include "core/engine/image_input.h"
 #include "core/engine/maps.h"
 #include "core/engine/product_banks.h"
 #include "core/engine/registration.h"
+#include "core/engine/tensor_pool.h"
 #include "core/store/feature_cache.h"
 
 namespace hfwa::engine {
 namespace {
 
 using batching::Lane;
-using batching::SharedRoom;
-
-Lane LaneOf(const DetectCall& call) {
-  return call.priority == Priority::kBulk ? Lane::kBulk : Lane::kLive;
-}
 
 uint64_t ProductKey(const DetectCall& call) { return std::hash<std::string>{}(call.product_id); }
-
-SharedRoom::Holder HolderOf(const DetectCall& call) {
-  return {static_cast<int>(LaneOf(call)), ProductKey(call)};
-}
 
 constexpr int kThumbnailSide = 256;
 constexpr int kThumbnailQuality = 85;
@@ -54,15 +45,20 @@ class LocalEngine final : public Engine {
         // How a picture is read is part of what its features are.
         features_(absl::StrCat(options.data_directory, "/cache"),
                   absl::StrCat(model->fingerprint(), " upright=", options.decode.apply_orientation,
-                               " grey16=", static_cast<int>(options.decode.grey16))),
+                               " grey16=", static_cast<int>(options.decode.grey16)),
+                  options.feature_cache_bytes),
         encoder_(std::move(model),
                  {.batch_max = options.batch_max,
                   // Registrations wait here too, so admission of detect calls is the tighter bound.
                   .items_max = 2 * options.queue_images,
-                  .bytes_max = 2 * options.queue_bytes},
+                  .bytes_max = 2 * options.queue_bytes,
+                  .unhurried_wait_max = options.queue_wait_max},
                  options.hang_limit, clock, observer),
-        banks_(store_.get(), &features_, &encoder_, options.decode, options.bank_cache_bytes),
-        admitted_(options.queue_images, options.queue_bytes),
+        buffers_(InputShape(encoder_.model()), encoder_.model().options().device != "cpu",
+                 static_cast<size_t>(options.queue_images)),
+        banks_(store_.get(), &features_, &encoder_, &buffers_, options.decode,
+               options.bank_cache_bytes),
+        admission_(options.queue_images, options.queue_bytes, &encoder_),
         pool_("hfwa-decode", DecodeThreads(options),
               static_cast<size_t>(2 * options.queue_images) + 64) {
     const model::Hfwa& hosted = encoder_.model();
@@ -108,7 +104,11 @@ class LocalEngine final : public Engine {
     return std::max(2, UsableProcessors());
   }
 
-  absl::Status Admit(const DetectCall& call, int64_t bytes);
+  static std::vector<int64_t> InputShape(const model::Hfwa& model) {
+    const int64_t side = model.config().vision.image_size;
+    return {3, side, side};
+  }
+
   // `status` with how long the lane's queue is, for the caller to come back then.
   absl::Status WithWait(absl::Status status, const char* reason, batching::Lane lane) const;
   // The stages of a call, each ending the job or handing it on.
@@ -117,7 +117,8 @@ class LocalEngine final : public Engine {
   absl::Status Encode(const std::shared_ptr<DetectJob>& job, at::Tensor image);
   void AfterForward(const std::shared_ptr<DetectJob>& job, absl::StatusOr<Encoded> encoded);
   absl::Status MatchAndMap(DetectJob& job, const Encoded& encoded);
-  absl::Status Draining() const;
+  // The refusal of a call that there is no room or no time for; other errors stay as they are.
+  absl::Status Refused(absl::Status status, batching::Lane lane) const;
 
   const LocalEngineOptions options_;
   const Clock* const clock_;
@@ -128,53 +129,42 @@ class LocalEngine final : public Engine {
   const std::unique_ptr<store::Store> store_;
   store::FeatureCache features_;
   Encoder encoder_;
+  TensorPool buffers_;
   ProductBanks banks_;
-
-  mutable absl::Mutex mu_;
-  bool draining_ ABSL_GUARDED_BY(mu_) = false;
-  batching::SharedRoom admitted_ ABSL_GUARDED_BY(mu_);
+  Admission admission_;
 
   ThreadPool pool_;
 };
-
-absl::Status LocalEngine::Draining() const {
-  absl::MutexLock lock(&mu_);
-  if (!draining_) return absl::OkStatus();
-  return Annotate(absl::UnavailableError("the server is draining"), "DRAINING", {},
-                  absl::Seconds(1));
-}
 
 absl::Status LocalEngine::WithWait(absl::Status status, const char* reason, Lane lane) const {
   const absl::Duration wait = std::max(absl::Milliseconds(50), encoder_.EstimatedWait(lane));
   return Annotate(std::move(status), reason, {}, wait);
 }
 
-absl::Status LocalEngine::Admit(const DetectCall& call, int64_t bytes) {
-  HFWA_RETURN_IF_ERROR(Draining());
-  absl::Status status;
-  {
-    absl::MutexLock lock(&mu_);
-    status = admitted_.Take(HolderOf(call), bytes, batching::PartOfRoom(LaneOf(call)));
+absl::Status LocalEngine::Refused(absl::Status status, Lane lane) const {
+  if (absl::IsResourceExhausted(status)) {
+    observer_->OnRefusal("QUEUE_FULL", lane);
+    return WithWait(std::move(status), "QUEUE_FULL", lane);
   }
-  if (status.ok()) return status;
-  observer_->OnRefusal("QUEUE_FULL");
-  return WithWait(std::move(status), "QUEUE_FULL", LaneOf(call));
+  if (absl::IsDeadlineExceeded(status)) {
+    observer_->OnRefusal("DEADLINE_EXCEEDED", lane);
+    return WithWait(std::move(status), "DEADLINE_EXCEEDED", lane);
+  }
+  return status;
 }
 
 void LocalEngine::Detect(DetectCall call) {
-  const int64_t bytes = static_cast<int64_t>(
-      call.image.raw.has_value() ? call.image.raw->data.size() : call.image.encoded.size());
-  if (absl::Status status = Admit(call, bytes); !status.ok()) {
-    call.done(std::move(status));
+  auto place = admission_.Take({.lane = LaneOf(call),
+                                .product = ProductKey(call),
+                                .bytes = BytesOf(call.image) + buffers_.bytes(),
+                                .deadline = call.deadline});
+  if (!place.ok()) {
+    call.done(Refused(place.status(), LaneOf(call)));
     return;
   }
-  const SharedRoom::Holder holder = HolderOf(call);
-  auto job = std::make_shared<DetectJob>(std::move(call), clock_, observer_, [this, holder, bytes] {
-    absl::MutexLock lock(&mu_);
-    admitted_.Give(holder, bytes);
-  });
+  auto job = std::make_shared<DetectJob>(std::move(call), clock_, observer_, *std::move(place));
   if (absl::Status status = pool_.Submit([this, job] { Prepare(job); }); !status.ok()) {
-    job->End(Annotate(std::move(status), "QUEUE_FULL", {}, absl::Milliseconds(50)));
+    job->End(Refused(std::move(status), job->lane()));
   }
 }
 
@@ -199,13 +189,19 @@ void LocalEngine::Prepare(const std::shared_ptr<DetectJob>& job) {
 absl::Status LocalEngine::PrepareOrFail(const std::shared_ptr<DetectJob>& job) {
   HFWA_RETURN_IF_ERROR(job->CheckAlive());
   HFWA_ASSIGN_OR_RETURN(const store::Product product, store_->GetProduct(job->call.product_id));
-  HFWA_ASSIGN_OR_RETURN(PreparedImage image, PrepareImage(job->call.image, options_.decode,
-                                                          encoder_.model().config(), *clock_));
+  const int64_t picture_bytes = PictureBytes(job->call.image, options_.decode);
+  if (absl::Status held = job->place->Hold(picture_bytes); !held.ok())
+    return Refused(std::move(held), job->lane());
+  HFWA_ASSIGN_OR_RETURN(
+      PreparedImage image,
+      PrepareImage(job->call.image, options_.decode, encoder_.model().config(), *clock_, buffers_));
+  job->place->Release(picture_bytes);
   job->Took(Stage::kDecode, image.decode_time);
   job->Took(Stage::kPreprocess, image.preprocess_time);
   job->manual_threshold = product.threshold;
   job->result.image_width = image.width;
   job->result.image_height = image.height;
+  job->place->Arrived();  // whether it waits for its bank or its batch
   banks_.WhenReady(product, [this, job, tensor = std::move(image.tensor)](auto bank) mutable {
     RunStage(job, [&]() -> absl::Status {
       // From here to the end this one version of the bank is used.
@@ -233,9 +229,10 @@ absl::Status LocalEngine::Encode(const std::shared_ptr<DetectJob>& job, at::Tens
   Encoder::Request request;
   request.image = std::move(image);
   request.class_index = job->product_bank->class_index;
-  request.lane = LaneOf(job->call);
+  request.lane = job->lane();
   request.product = ProductKey(job->call);
   request.deadline = job->call.deadline;
+  request.promised = true;  // by the admission
   request.cancelled = job->call.cancelled;
   encoder_.Encode(std::move(request), [this, job](absl::StatusOr<Encoded> encoded) {
     AfterForward(job, std::move(encoded));
@@ -254,12 +251,8 @@ void LocalEngine::AfterForward(const std::shared_ptr<DetectJob>& job,
     } catch (const std::exception& e) {
       status = absl::InternalError(e.what());
     }
-  } else if (absl::IsResourceExhausted(status)) {
-    observer_->OnRefusal("QUEUE_FULL");
-    status = WithWait(std::move(status), "QUEUE_FULL", LaneOf(job->call));
-  } else if (absl::IsDeadlineExceeded(status)) {
-    observer_->OnRefusal("DEADLINE");
-    status = WithWait(std::move(status), "DEADLINE_EXCEEDED", LaneOf(job->call));
+  } else {
+    status = Refused(std::move(status), job->lane());
   }
   if (!status.ok()) {
     job->End(std::move(status));
@@ -307,11 +300,13 @@ absl::Status LocalEngine::MatchAndMap(DetectJob& job, const Encoded& encoded) {
 }
 
 absl::StatusOr<std::unique_ptr<Registration>> LocalEngine::Register(const std::string& product_id) {
-  HFWA_RETURN_IF_ERROR(Draining());
+  HFWA_RETURN_IF_ERROR(admission_.draining());
   HFWA_ASSIGN_OR_RETURN(store::Product product, store_->GetProduct(product_id));
   const LocalRegistration::Parts parts{.store = store_.get(),
                                        .banks = &banks_,
                                        .model = &encoder_.model(),
+                                       .admission = &admission_,
+                                       .buffers = &buffers_,
                                        .decode = options_.decode,
                                        .references_max = options_.references_max};
   return std::make_unique<LocalRegistration>(parts, std::move(product));
@@ -322,7 +317,7 @@ absl::StatusOr<std::unique_ptr<Registration>> LocalEngine::Register(const std::s
 absl::StatusOr<store::Product> LocalEngine::DeleteReference(const std::string& product_id,
                                                             const std::string& reference_id,
                                                             const store::Retry& retry) {
-  HFWA_RETURN_IF_ERROR(Draining());
+  HFWA_RETURN_IF_ERROR(admission_.draining());
   // Absent where this repeats a request that was carried out.
   const auto reference = store_->GetReference(product_id, reference_id);
   HFWA_ASSIGN_OR_RETURN(store::Product product,
@@ -334,7 +329,7 @@ absl::StatusOr<store::Product> LocalEngine::DeleteReference(const std::string& p
 
 absl::Status LocalEngine::DeleteProduct(const std::string& product_id, const std::string& etag,
                                         const store::Retry& retry) {
-  HFWA_RETURN_IF_ERROR(Draining());
+  HFWA_RETURN_IF_ERROR(admission_.draining());
   const auto revision = store_->CurrentRevision(product_id);
   HFWA_RETURN_IF_ERROR(store_->DeleteProduct(product_id, etag, retry));
   banks_.Drop(product_id);
@@ -362,17 +357,12 @@ absl::StatusOr<std::string> LocalEngine::ReferenceThumbnail(const store::Referen
 }
 
 absl::Status LocalEngine::healthy() const {
-  HFWA_RETURN_IF_ERROR(Draining());
+  HFWA_RETURN_IF_ERROR(admission_.draining());
   HFWA_RETURN_IF_ERROR(encoder_.healthy());
   return store_->healthy();
 }
 
-void LocalEngine::Drain(absl::Duration timeout) {
-  absl::MutexLock lock(&mu_);
-  draining_ = true;
-  const auto empty = [this]() ABSL_SHARED_LOCKS_REQUIRED(mu_) { return admitted_.items() == 0; };
-  mu_.AwaitWithTimeout(absl::Condition(&empty), timeout);
-}
+void LocalEngine::Drain(absl::Duration timeout) { admission_.Drain(timeout); }
 
 }  // namespace
 

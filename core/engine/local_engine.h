@@ -21,10 +21,14 @@ struct LocalEngineOptions {
   int compute_threads = 0;         // of a CPU forward pass; 0: one a core
   int decode_threads = 0;          // 0: one a core, at least 2
   int batch_max = 8;
-  int queue_images = 256;                // in the engine at once, from admission to reply
-  int64_t queue_bytes = 512ll << 20;     // that their inputs hold
-  int64_t bank_cache_bytes = 4ll << 30;  // banks in memory; the least recently used go first
-  int references_max = 256;              // per product
+  int queue_images = 256;             // in the engine at once, from admission to reply
+  int64_t queue_bytes = 512ll << 20;  // that they hold: as sent, decoded, as tensors
+  // Calls without a deadline that would wait longer than this are refused; infinite: only by the
+  // two bounds above.
+  absl::Duration queue_wait_max = absl::InfiniteDuration();
+  int64_t bank_cache_bytes = 4ll << 30;      // banks in memory; the least recently used go first
+  int64_t feature_cache_bytes = 64ll << 30;  // features on disk; likewise
+  int references_max = 256;                  // per product
   image::DecodeOptions decode;
   absl::Duration hang_limit =
       absl::Seconds(60);  // a batch that takes longer makes the engine unhealthy

@@ -10,6 +10,7 @@
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
+#include "core/bank/coreset.h"
 #include "core/base/sha256.h"
 #include "core/base/status_macros.h"
 #include "core/engine/image_input.h"
@@ -27,10 +28,12 @@ constexpr int kBuilders = 2;
 }  // namespace
 
 ProductBanks::ProductBanks(store::Store* store, store::FeatureCache* features, Encoder* encoder,
-                           const image::DecodeOptions& decode, int64_t bytes_max)
+                           TensorPool* buffers, const image::DecodeOptions& decode,
+                           int64_t bytes_max)
     : store_(store),
       features_(features),
       encoder_(encoder),
+      buffers_(buffers),
       decode_(decode),
       bytes_max_(bytes_max),
       // One task for each product with calls that wait, and those are bounded by admission.
@@ -40,7 +43,8 @@ ProductBanks::ProductBanks(store::Store* store, store::FeatureCache* features, E
 
 bool ProductBanks::Fits(const ProductBank& bank, const store::Product& product) const {
   return bank.product_uid == product.uid &&
-         bank.class_index == encoder_->model().ClassIndex(product.class_name);
+         bank.class_index == encoder_->model().ClassIndex(product.class_name) &&
+         bank.coreset_ratio == product.coreset_ratio;
 }
 
 ProductBanks::Snapshot ProductBanks::Find(const store::Product& product, bool any_revision) {
@@ -166,34 +170,78 @@ absl::StatusOr<ProductBanks::Snapshot> ProductBanks::Build(const store::Product&
   snapshot->revision = revision.number;
   snapshot->class_index = class_index;
   snapshot->score_model = scoring::ScoreModel::ZeroShot(encoder_->model().config().levels());
+  snapshot->coreset_ratio = product.coreset_ratio;
   if (revision.references.empty()) return snapshot;
-
-  HFWA_ASSIGN_OR_RETURN(
-      snapshot->bank,
-      bank::Bank::Create(static_cast<int>(revision.references.size()), encoder_->model().kernels(),
-                         [&](int k) -> absl::StatusOr<at::Tensor> {
-                           HFWA_ASSIGN_OR_RETURN(
-                               const Features features,
-                               LoadFeatures(revision.references[static_cast<size_t>(k)].sha256,
-                                            class_index));
-                           return features.tokens.to(encoder_->model().options().device);
-                         }));
   store::Product built = product;
   built.revision = revision.number;
-  auto stored = LoadScoreModel(built, class_index);
-  if (stored.ok()) {
-    snapshot->score_model = *stored;
-  } else {
-    HFWA_ASSIGN_OR_RETURN(snapshot->score_model, Calibrate(*snapshot->bank, revision, class_index));
-    const auto numbers = snapshot->score_model.Serialize();
-    std::vector<float> packed(numbers.size() * 2);
-    std::memcpy(packed.data(), numbers.data(), numbers.size() * sizeof(double));
-    // The cache may fail: then the next start computes it again.
-    (void)features_->Put(ScoreModelKey(built, class_index), kScoreModelHeader, packed);
-    built.revision -= 1;
-    features_->Remove(ScoreModelKey(built, class_index));
-  }
+  HFWA_RETURN_IF_ERROR(Fill(*snapshot, revision, built));
   return snapshot;
+}
+
+absl::StatusOr<std::shared_ptr<const bank::Bank>> ProductBanks::MakeBank(
+    const store::Revision& revision, int class_index, const bank::Bank::Selection& selection) {
+  return bank::Bank::Create(
+      static_cast<int>(revision.references.size()), encoder_->model().kernels(),
+      [&](int k) -> absl::StatusOr<at::Tensor> {
+        HFWA_ASSIGN_OR_RETURN(
+            const Features features,
+            LoadFeatures(revision.references[static_cast<size_t>(k)].sha256, class_index));
+        return features.tokens.to(encoder_->model().options().device);
+      },
+      selection);
+}
+
+absl::Status ProductBanks::Fill(ProductBank& snapshot, const store::Revision& revision,
+                                const store::Product& product) {
+  const int class_index = snapshot.class_index;
+  const bool all = product.coreset_ratio >= 1;
+  const auto score_model = LoadScoreModel(product, class_index);
+  auto selection = all ? bank::Bank::Selection() : LoadCoreset(product);
+  if (score_model.ok() && selection.ok()) {
+    HFWA_ASSIGN_OR_RETURN(snapshot.bank, MakeBank(revision, class_index, *selection));
+    snapshot.score_model = *score_model;
+    return absl::OkStatus();
+  }
+  HFWA_ASSIGN_OR_RETURN(const auto full, MakeBank(revision, class_index, {}));
+  snapshot.bank = full;
+  if (!all) {
+    selection = full->Coreset(product.coreset_ratio);
+    HFWA_ASSIGN_OR_RETURN(snapshot.bank, full->Keep(encoder_->model().kernels(), *selection));
+    SaveCoreset(product, *selection);
+  }
+  HFWA_ASSIGN_OR_RETURN(
+      snapshot.score_model,
+      Calibrate({.kept = *snapshot.bank, .full = *full, .coreset_ratio = product.coreset_ratio},
+                revision, class_index));
+  SaveScoreModel(product, class_index, snapshot.score_model);
+  return absl::OkStatus();
+}
+
+std::string ProductBanks::CoresetKey(const store::Product& product) {
+  return Sha256Hex(
+      absl::StrCat("coreset ", product.uid, " ", product.revision, " ", product.coreset_ratio));
+}
+
+absl::StatusOr<bank::Bank::Selection> ProductBanks::LoadCoreset(const store::Product& product) {
+  const model::ModelConfig& config = encoder_->model().config();
+  const auto levels = static_cast<size_t>(config.levels());
+  const auto size = static_cast<size_t>(
+      bank::CoresetSize(int64_t{product.reference_count} * config.vision.patches(),
+                        product.reference_count, product.coreset_ratio));
+  HFWA_ASSIGN_OR_RETURN(const std::vector<float> rows,
+                        features_->Get(CoresetKey(product), kCoresetHeader, levels * size));
+  bank::Bank::Selection selection(levels, std::vector<int64_t>(size));
+  for (size_t i = 0; i < rows.size(); ++i)
+    selection[i / size][i % size] = static_cast<int64_t>(rows[i]);
+  return selection;
+}
+
+void ProductBanks::SaveCoreset(const store::Product& product,
+                               const bank::Bank::Selection& selection) {
+  std::vector<float> rows;  // below 2^24, so exact: at most 4096 references of 1024 patches
+  for (const auto& level : selection) rows.insert(rows.end(), level.begin(), level.end());
+  // The cache may fail: then the next start chooses again, and chooses the same.
+  features_->Put(CoresetKey(product), kCoresetHeader, rows).IgnoreError();
 }
 
 // Features ---------------------------------------------------------------------------------------
@@ -238,7 +286,7 @@ absl::Status ProductBanks::EncodeReference(const std::string& image_sha256, at::
 absl::StatusOr<at::Tensor> ProductBanks::StoredImage(const std::string& image_sha256) {
   HFWA_ASSIGN_OR_RETURN(const std::string bytes, store_->ReadObject(image_sha256));
   HFWA_ASSIGN_OR_RETURN(const image::Image picture, image::Decode(bytes, decode_));
-  return ToModelTensor(picture, encoder_->model().config());
+  return ToModelTensor(picture, encoder_->model().config(), buffers_->Take());
 }
 
 ProductBanks::Features ProductBanks::Unpack(const std::vector<float>& values) const {
@@ -282,16 +330,16 @@ scoring::ReferenceRaw ProductBanks::Raw(const Features& features, const at::Tens
   return raw;
 }
 
-absl::StatusOr<scoring::ScoreModel> ProductBanks::Calibrate(const bank::Bank& bank,
+absl::StatusOr<scoring::ScoreModel> ProductBanks::Calibrate(const Banks& banks,
                                                             const store::Revision& revision,
                                                             int class_index) {
-  HFWA_ASSIGN_OR_RETURN(const auto raws, LeaveOneOut(bank, revision, class_index));
+  HFWA_ASSIGN_OR_RETURN(const auto raws, LeaveOneOut(banks, revision, class_index));
   return scoring::ScoreModel::FromReferences(raws);
 }
 
 absl::StatusOr<std::vector<scoring::ReferenceRaw>> ProductBanks::LeaveOneOut(
-    const bank::Bank& bank, const store::Revision& revision, int class_index) {
-  const int count = bank.references();
+    const Banks& banks, const store::Revision& revision, int class_index) {
+  const int count = banks.full.references();
   const int judged = std::min(count, kJudgedMax);
   std::vector<scoring::ReferenceRaw> raws;
   for (int j = 0; j < judged; ++j) {
@@ -301,35 +349,64 @@ absl::StatusOr<std::vector<scoring::ReferenceRaw>> ProductBanks::LeaveOneOut(
       HFWA_ASSIGN_OR_RETURN(
           features, LoadFeatures(revision.references[static_cast<size_t>(k)].sha256, class_index));
     }
-    at::Tensor few;
-    const auto add_range = [&](int first, int end) -> absl::Status {
-      for (; first < end; first += bank::Bank::kBlock) {
-        // One block a task: detection goes on in between.
-        HFWA_RETURN_IF_ERROR(encoder_->RunTask(batching::Lane::kRegister, [&] {
-          at::Tensor part = bank.MatchRange(bank.ReferenceTokens(k), first,
-                                            std::min(bank::Bank::kBlock, end - first));
-          few = few.defined() ? at::minimum(few, part) : part;
-          return absl::OkStatus();
-        }));
-      }
-      return absl::OkStatus();
-    };
-    if (count == 1) {
-      HFWA_RETURN_IF_ERROR(encoder_->RunTask(batching::Lane::kRegister, [&] {
-        few = bank.MatchSelf(0);
-        return absl::OkStatus();
-      }));
-    }
-    HFWA_RETURN_IF_ERROR(add_range(0, k));
-    HFWA_RETURN_IF_ERROR(add_range(k + 1, count));
+    HFWA_ASSIGN_OR_RETURN(const at::Tensor few, MatchOthers(banks, k));
     raws.push_back(Raw(features, few));
   }
   return raws;
 }
 
+absl::StatusOr<at::Tensor> ProductBanks::MatchOthers(const Banks& banks, int k) {
+  const int count = banks.full.references();
+  const at::Tensor tokens = banks.full.ReferenceTokens(k);
+  const bank::Bank* against = &banks.kept;
+  std::shared_ptr<const bank::Bank> others;
+  // A coreset made without the reference is what another good part would meet; among many
+  // references one hardly matters.
+  if (banks.coreset_ratio < 1 && count > 1 && count <= kJudgedMax) {
+    HFWA_ASSIGN_OR_RETURN(others, banks.full.Keep(encoder_->model().kernels(),
+                                                  banks.full.Coreset(banks.coreset_ratio, k)));
+    against = others.get();
+  }
+  at::Tensor few;
+  const auto add_range = [&](int first, int end) -> absl::Status {
+    for (; first < end; first += bank::Bank::kBlock) {
+      // One block a task: detection goes on in between.
+      HFWA_RETURN_IF_ERROR(encoder_->RunTask(batching::Lane::kRegister, [&] {
+        at::Tensor part =
+            against->MatchRange(tokens, first, std::min(bank::Bank::kBlock, end - first));
+        few = few.defined() ? at::minimum(few, part) : part;
+        return absl::OkStatus();
+      }));
+    }
+    return absl::OkStatus();
+  };
+  if (count == 1) {
+    HFWA_RETURN_IF_ERROR(encoder_->RunTask(batching::Lane::kRegister, [&] {
+      few = against->MatchSelf(tokens, 0);
+      return absl::OkStatus();
+    }));
+  }
+  HFWA_RETURN_IF_ERROR(add_range(0, k));
+  HFWA_RETURN_IF_ERROR(add_range(k + 1, count));
+  return few;
+}
+
+void ProductBanks::SaveScoreModel(const store::Product& product, int class_index,
+                                  const scoring::ScoreModel& score_model) {
+  const auto numbers = score_model.Serialize();
+  std::vector<float> packed(numbers.size() * 2);
+  std::memcpy(packed.data(), numbers.data(), numbers.size() * sizeof(double));
+  // The cache may fail: then the next start computes it again.
+  features_->Put(ScoreModelKey(product, class_index), kScoreModelHeader, packed).IgnoreError();
+  store::Product before = product;
+  before.revision -= 1;
+  features_->Remove(ScoreModelKey(before, class_index));
+}
+
 std::string ProductBanks::ScoreModelKey(const store::Product& product, int class_index) {
   return Sha256Hex(
-      absl::StrCat("score model ", product.uid, " ", product.revision, " ", class_index));
+      absl::StrCat("score model ", product.uid, " ", product.revision, " ", class_index,
+                   product.coreset_ratio < 1 ? absl::StrCat(" ", product.coreset_ratio) : ""));
 }
 
 absl::StatusOr<scoring::ScoreModel> ProductBanks::LoadScoreModel(const store::Product& product,

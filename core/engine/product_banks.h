@@ -15,6 +15,7 @@
 #include "core/bank/bank.h"
 #include "core/base/thread_pool.h"
 #include "core/engine/encoder.h"
+#include "core/engine/tensor_pool.h"
 #include "core/image/decode.h"
 #include "core/scoring/score_model.h"
 #include "core/store/feature_cache.h"
@@ -27,6 +28,7 @@ struct ProductBank {
   std::string product_uid;
   int64_t revision = 0;
   int class_index = 0;
+  double coreset_ratio = 1;
   std::shared_ptr<const bank::Bank> bank;  // null where the product has no reference
   scoring::ScoreModel score_model = scoring::ScoreModel::ZeroShot(1);
 };
@@ -37,7 +39,7 @@ struct ProductBank {
 class ProductBanks {
  public:
   ProductBanks(store::Store* store, store::FeatureCache* features, Encoder* encoder,
-               const image::DecodeOptions& decode, int64_t bytes_max);
+               TensorPool* buffers, const image::DecodeOptions& decode, int64_t bytes_max);
 
   // The snapshot of the product's current revision. While a newer one is being built by Refresh,
   // the one before it: registering never holds up detecting.
@@ -86,16 +88,38 @@ class ProductBanks {
   Features Unpack(const std::vector<float>& values) const;
   absl::StatusOr<at::Tensor> StoredImage(const std::string& image_sha256);
 
+  // A bank of all rows, or of those that are selected.
+  absl::StatusOr<std::shared_ptr<const bank::Bank>> MakeBank(
+      const store::Revision& revision, int class_index, const bank::Bank::Selection& selection);
+  // Bank and score model, by what an earlier build left of both in the feature cache.
+  absl::Status Fill(ProductBank& snapshot, const store::Revision& revision,
+                    const store::Product& product);
+
   absl::StatusOr<scoring::ScoreModel> LoadScoreModel(const store::Product& product,
                                                      int class_index);
-  absl::StatusOr<scoring::ScoreModel> Calibrate(const bank::Bank& bank,
-                                                const store::Revision& revision, int class_index);
-  absl::StatusOr<std::vector<scoring::ReferenceRaw>> LeaveOneOut(const bank::Bank& bank,
+  void SaveScoreModel(const store::Product& product, int class_index,
+                      const scoring::ScoreModel& score_model);
+  absl::StatusOr<bank::Bank::Selection> LoadCoreset(const store::Product& product);
+  void SaveCoreset(const store::Product& product, const bank::Bank::Selection& selection);
+
+  // A product's bank, and the one of all rows, which is the same where nothing is left out.
+  struct Banks {
+    const bank::Bank& kept;
+    const bank::Bank& full;
+    double coreset_ratio;
+  };
+  absl::StatusOr<scoring::ScoreModel> Calibrate(const Banks& banks, const store::Revision& revision,
+                                                int class_index);
+  absl::StatusOr<std::vector<scoring::ReferenceRaw>> LeaveOneOut(const Banks& banks,
                                                                  const store::Revision& revision,
                                                                  int class_index);
+  // Reference k against the others' rows, or its own distant ones where there are no others.
+  absl::StatusOr<at::Tensor> MatchOthers(const Banks& banks, int k);
   scoring::ReferenceRaw Raw(const Features& features, const at::Tensor& few) const;
 
   static constexpr char kScoreModelHeader[] = "score model 1";
+  static constexpr char kCoresetHeader[] = "coreset 1";
+  static std::string CoresetKey(const store::Product& product);
   static std::string ScoreModelKey(const store::Product& product, int class_index);
   std::string FeatureHeader(int class_index) const;
   size_t FeatureCount() const;
@@ -103,6 +127,7 @@ class ProductBanks {
   store::Store* const store_;
   store::FeatureCache* const features_;
   Encoder* const encoder_;
+  TensorPool* const buffers_;
   const image::DecodeOptions decode_;
   const int64_t bytes_max_;
 

@@ -1,6 +1,7 @@
 #include "core/engine/registration.h"
 
 #include <cstdint>
+#include <functional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -11,6 +12,9 @@
 
 namespace hfwa::engine {
 namespace {
+
+// A registration waits so long for room beside calls that are under way.
+constexpr absl::Duration kRoomPatience = absl::Seconds(30);
 
 // What is kept of an image: the file as it came, or raw pixels as a PNG that decodes to the same
 // picture.
@@ -38,6 +42,14 @@ bool RefusesThisImageAlone(const absl::Status& status) {
 
 absl::StatusOr<store::Reference> LocalRegistration::Accept(const ImageInput& image,
                                                            const std::string& source_name) {
+  HFWA_ASSIGN_OR_RETURN(
+      const std::unique_ptr<Admission::Place> place,
+      parts_.admission->TakeWaiting(
+          {.lane = batching::Lane::kRegister,
+           .product = std::hash<std::string>{}(product_.id),
+           .bytes = BytesOf(image) + PictureBytes(image, parts_.decode) + parts_.buffers->bytes()},
+          kRoomPatience));
+  place->Arrived();  // its deadline is nobody's concern
   HFWA_ASSIGN_OR_RETURN(const image::Image picture, DecodeInput(image, parts_.decode));
   if (static_cast<int>(leases_.size()) >= parts_.references_max) {
     return Annotate(absl::FailedPreconditionError(absl::StrCat(
@@ -56,7 +68,7 @@ absl::StatusOr<store::Reference> LocalRegistration::Accept(const ImageInput& ima
   reference.source_name = source_name;
   leases_.push_back(std::move(lease));
   HFWA_RETURN_IF_ERROR(parts_.banks->EncodeReference(
-      reference.sha256, ToModelTensor(picture, parts_.model->config()),
+      reference.sha256, ToModelTensor(picture, parts_.model->config(), parts_.buffers->Take()),
       parts_.model->ClassIndex(product_.class_name)));
   return reference;
 }

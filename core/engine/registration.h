@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "core/engine/admission.h"
 #include "core/engine/encoder.h"
 #include "core/engine/engine.h"
 #include "core/engine/product_banks.h"
@@ -19,6 +20,8 @@ class LocalRegistration final : public Registration {
     store::Store* store;
     ProductBanks* banks;
     const model::Hfwa* model;
+    Admission* admission;
+    TensorPool* buffers;
     image::DecodeOptions decode;
     int references_max;
   };

@@ -19,6 +19,7 @@ json ToJson(const Product& p) {
             {"update_time", absl::ToUnixMicros(p.update_time)},
             {"etag", p.etag}};
   if (p.threshold.has_value()) j["threshold"] = *p.threshold;
+  if (p.coreset_ratio != 1) j["coreset_ratio"] = p.coreset_ratio;
   return j;
 }
 
@@ -34,6 +35,7 @@ Product ProductOf(const json& j) {
   p.create_time = absl::FromUnixMicros(j.at("create_time").get<int64_t>());
   p.update_time = absl::FromUnixMicros(j.at("update_time").get<int64_t>());
   j.at("etag").get_to(p.etag);
+  p.coreset_ratio = j.value("coreset_ratio", 1.0);
   if (j.contains("threshold")) p.threshold = j.at("threshold").get<double>();
   return p;
 }

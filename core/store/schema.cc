@@ -66,7 +66,12 @@ CREATE TABLE requests (
 CREATE INDEX request_time ON requests (create_time);
 )sql";
 
-constexpr const char* kSteps[] = {kVersion1};
+// 1 keeps every row's checksum as it was (tables.cc).
+constexpr char kVersion2[] = R"sql(
+ALTER TABLE products ADD COLUMN coreset_ratio REAL NOT NULL DEFAULT 1;
+)sql";
+
+constexpr const char* kSteps[] = {kVersion1, kVersion2};
 
 absl::Status Backup(Database& database, FileSystem& files, const std::string& path) {
   absl::Status removed = files.Remove(path);

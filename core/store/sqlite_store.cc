@@ -318,9 +318,14 @@ absl::StatusOr<Product> SqliteStore::UpdateProduct(const std::string& id, const 
     if (patch.class_name.has_value()) row.product.class_name = *patch.class_name;
     if (patch.labels.has_value()) row.product.labels = *patch.labels;
     if (patch.threshold.has_value()) row.product.threshold = *patch.threshold;
+    const double ratio = patch.coreset_ratio.value_or(row.product.coreset_ratio);
+    const bool other_bank =
+        ratio != std::exchange(row.product.coreset_ratio, ratio) && row.product.reference_count > 0;
     HFWA_RETURN_IF_ERROR(CheckProduct(row.product));
+    if (other_bank) ++row.product.revision;
     Touch(row, now);
     HFWA_RETURN_IF_ERROR(SaveProduct(db, row));
+    if (other_bank) HFWA_RETURN_IF_ERROR(InsertRevision(db, row.product, "coreset"));
     return Answer{EncodeOutcome(row.product), ""};
   };
   HFWA_ASSIGN_OR_RETURN(const std::string outcome, Mutate(retry, update));

@@ -25,6 +25,7 @@ struct Product {
   std::string class_name = "object";
   std::map<std::string, std::string> labels;
   std::optional<double> threshold;  // set by the operator
+  double coreset_ratio = 1;         // of the references' patches that the bank keeps, (0, 1]
   int64_t revision = 0;             // of the memory bank; 0 is empty
   int reference_count = 0;
   absl::Time create_time;
@@ -67,6 +68,8 @@ struct ProductPatch {
   std::optional<std::string> class_name;
   std::optional<std::map<std::string, std::string>> labels;
   std::optional<std::optional<double>> threshold;  // inner nullopt clears it
+  // Another bank of the same references: makes a revision if it changes.
+  std::optional<double> coreset_ratio;
 };
 
 // Thread-safe. Codes: NOT_FOUND (no such product or reference), ALREADY_EXISTS, FAILED_PRECONDITION
@@ -77,7 +80,7 @@ class Store {
   virtual ~Store() = default;
 
   // Fails with ALREADY_EXISTS when the id is taken. `product` carries id, display_name, class_name,
-  // labels and threshold; the rest is filled in.
+  // labels, threshold and coreset_ratio; the rest is filled in.
   virtual absl::StatusOr<Product> CreateProduct(Product product, const Retry& retry) = 0;
   virtual absl::StatusOr<Product> GetProduct(const std::string& id) = 0;
   // By id.

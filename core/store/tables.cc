@@ -47,8 +47,10 @@ absl::Status DamagedRow(std::string_view table, const std::string& id) {
 
 int64_t ChecksumOf(const ProductRow& row, const std::string& labels) {
   const Product& p = row.product;
-  return Checksum()
-      .Add(p.id)
+  Checksum checksum;
+  // Rows of before there was this column have the default, and it is not part of their sum.
+  if (p.coreset_ratio != 1) checksum.Add(BitsOf(p.coreset_ratio));
+  return checksum.Add(p.id)
       .Add(p.uid)
       .Add(p.display_name)
       .Add(p.class_name)
@@ -108,7 +110,7 @@ bool DecodeLabels(const std::string& text, std::map<std::string, std::string>& l
 #define HFWA_PRODUCT_COLUMNS                                                                   \
   "id, uid, display_name, class_name, labels, threshold, revision, reference_count, version, " \
   "create_time, "                                                                              \
-  "update_time, checksum"
+  "update_time, checksum, coreset_ratio"
 #define HFWA_REFERENCE_COLUMNS                                                              \
   "sequence, product_uid, id, sha256, size_bytes, media_type, width, height, source_name, " \
   "create_time, "                                                                           \
@@ -129,6 +131,7 @@ absl::StatusOr<ProductRow> ReadProduct(const Statement& s) {
   row.version = s.Int(8);
   p.create_time = absl::FromUnixMicros(s.Int(9));
   p.update_time = absl::FromUnixMicros(s.Int(10));
+  p.coreset_ratio = s.Real(12);
   if (ChecksumOf(row, labels) != s.Int(11) || !DecodeLabels(labels, p.labels))
     return DamagedRow("products", p.id);
   p.etag = Etag(p.uid, row.version);
@@ -215,23 +218,24 @@ absl::StatusOr<std::vector<Product>> ProductsAfter(Database& db, const std::stri
 }
 
 absl::Status InsertProduct(Database& db, const ProductRow& row) {
-  HFWA_ASSIGN_OR_RETURN(Statement s, db.Prepare("INSERT INTO products (" HFWA_PRODUCT_COLUMNS
-                                                ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"));
+  HFWA_ASSIGN_OR_RETURN(Statement s,
+                        db.Prepare("INSERT INTO products (" HFWA_PRODUCT_COLUMNS
+                                   ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"));
   const Product& p = row.product;
   const std::string labels = EncodeLabels(p.labels);
   s.Bind(p.id).Bind(p.uid).Bind(p.display_name).Bind(p.class_name).Bind(labels);
   BindThreshold(s, p.threshold);
   s.Bind(p.revision).Bind(int64_t{p.reference_count}).Bind(row.version);
   s.Bind(absl::ToUnixMicros(p.create_time)).Bind(absl::ToUnixMicros(p.update_time));
-  return s.Bind(ChecksumOf(row, labels)).Run();
+  return s.Bind(ChecksumOf(row, labels)).Bind(p.coreset_ratio).Run();
 }
 
 absl::Status SaveProduct(Database& db, const ProductRow& row) {
   HFWA_ASSIGN_OR_RETURN(
       Statement s,
       db.Prepare("UPDATE products SET display_name = ?, class_name = ?, labels = ?, threshold = ?, "
-                 "revision = ?, reference_count = ?, version = ?, update_time = ?, checksum = ? "
-                 "WHERE uid = ?"));
+                 "revision = ?, reference_count = ?, version = ?, update_time = ?, checksum = ?, "
+                 "coreset_ratio = ? WHERE uid = ?"));
   const Product& p = row.product;
   const std::string labels = EncodeLabels(p.labels);
   s.Bind(p.display_name).Bind(p.class_name).Bind(labels);
@@ -240,7 +244,7 @@ absl::Status SaveProduct(Database& db, const ProductRow& row) {
       .Bind(int64_t{p.reference_count})
       .Bind(row.version)
       .Bind(absl::ToUnixMicros(p.update_time));
-  return s.Bind(ChecksumOf(row, labels)).Bind(p.uid).Run();
+  return s.Bind(ChecksumOf(row, labels)).Bind(p.coreset_ratio).Bind(p.uid).Run();
 }
 
 absl::Status EraseProduct(Database& db, const std::string& uid) {

@@ -29,6 +29,9 @@ absl::Status CheckProduct(const Product& product) {
   if (product.threshold.has_value() && !std::isfinite(*product.threshold)) {
     return absl::InvalidArgumentError("threshold must be finite");
   }
+  if (!(product.coreset_ratio > 0 && product.coreset_ratio <= 1)) {
+    return absl::InvalidArgumentError("coreset ratio must be more than 0 and at most 1");
+  }
   return absl::OkStatus();
 }
 

@@ -5,6 +5,10 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <utility>
+#include <vector>
+
+#include "core/bank/coreset.h"
 
 namespace hfwa::bank {
 namespace {
@@ -75,7 +79,7 @@ TEST(BankTest, a_single_reference_is_compared_with_its_own_distant_patches) {
   at::Tensor tokens = at::randn({kLevels, kSide * kSide, kEmbed}, generator);
   tokens = tokens / tokens.norm(2, -1, true);
   const auto bank = *Bank::Create(1, *kFp32, [&](int) { return tokens; });
-  const at::Tensor few = bank->MatchSelf(0, 2);
+  const at::Tensor few = bank->MatchSelf(tokens, 0, 2);
   for (int level = 0; level < kLevels; ++level) {
     for (int i = 0; i < kSide * kSide; ++i) {
       double best = -2;
@@ -89,7 +93,88 @@ TEST(BankTest, a_single_reference_is_compared_with_its_own_distant_patches) {
   }
   // On the smallest grids only the patch itself is left out, and nothing is infinite.
   const auto small = MakeBank(1);
-  EXPECT_TRUE(at::isfinite(small->MatchSelf(0)).all().item<bool>());
+  EXPECT_TRUE(at::isfinite(small->MatchSelf(RandomTokens(100), 0)).all().item<bool>());
+}
+
+// One image, one selected row, one number at a time.
+at::Tensor NaiveSelected(const at::Tensor& tokens, const Bank& full,
+                         const Bank::Selection& selection, int first, int count) {
+  at::Tensor few = at::full({kLevels, kGrid * kGrid}, 2.0);
+  for (int level = 0; level < kLevels; ++level) {
+    for (const int64_t row : selection[static_cast<size_t>(level)]) {
+      const int k = static_cast<int>(row / (kGrid * kGrid));
+      if (k < first || k >= first + count) continue;
+      const at::Tensor kept = full.ReferenceTokens(k)[level][row % (kGrid * kGrid)];
+      for (int l = 0; l < kGrid * kGrid; ++l) {
+        const float distance = 1 - at::dot(tokens[level][l], kept).item<float>();
+        if (distance < few[level][l].item<float>()) few[level][l] = distance;
+      }
+    }
+  }
+  return few.view({kLevels, kGrid, kGrid});
+}
+
+TEST(BankTest, a_selection_is_matched_and_nothing_else) {
+  const at::Tensor tokens = RandomTokens(1);
+  const auto full = MakeBank(4);
+  const Bank::Selection selection = {{0, 3, 10, 35}, {8, 9, 17, 30}};
+  const auto kept = full->Keep(*kFp32, selection);
+  ASSERT_TRUE(kept.ok()) << kept.status();
+  EXPECT_EQ((*kept)->references(), 4);
+  EXPECT_LT((*kept)->bytes(), full->bytes());
+  for (const auto& [first, count] : {std::pair{0, 4}, {1, 2}, {2, 1}, {3, 1}}) {
+    const at::Tensor difference = (*kept)->MatchRange(tokens, first, count) -
+                                  NaiveSelected(tokens, *full, selection, first, count);
+    EXPECT_LT(difference.abs().max().item<float>(), 1e-6F) << first << " " << count;
+  }
+  for (const Bank::Selection& wrong :
+       {Bank::Selection{{0, 1}}, {{0, 1}, {2}}, {{}, {}}, {{1, 0}, {0, 1}}, {{0, 36}, {0, 1}}}) {
+    EXPECT_TRUE(absl::IsInvalidArgument(full->Keep(*kFp32, wrong).status()));
+  }
+}
+
+TEST(BankTest, a_coreset_keeps_a_row_of_each_and_leaves_one_out_as_if_it_were_not_there) {
+  const auto full = MakeBank(4);
+  for (const double ratio : {0.05, 0.3, 1.0}) {
+    const Bank::Selection selection = full->Coreset(ratio);
+    ASSERT_EQ(selection.size(), static_cast<size_t>(kLevels));
+    for (const auto& rows : selection) {
+      EXPECT_EQ(static_cast<int64_t>(rows.size()), CoresetSize(36, 4, ratio));
+      for (int k = 0; k < 4; ++k) {
+        EXPECT_TRUE(std::any_of(rows.begin(), rows.end(), [&](int64_t row) {
+          return row / 9 == k;
+        })) << k;
+      }
+    }
+    // References 0, 2 and 3 alone choose the same.
+    const auto others = *Bank::Create(3, *kFp32, [](int k) {
+      return RandomTokens(100 + static_cast<uint64_t>(k == 0 ? 0 : k + 1));
+    });
+    Bank::Selection expected = others->Coreset(ratio);
+    for (auto& rows : expected) {
+      for (int64_t& row : rows) row += row >= 9 ? 9 : 0;
+    }
+    EXPECT_EQ(full->Coreset(ratio, 1), expected);
+  }
+}
+
+TEST(BankTest, a_single_reference_of_few_rows_is_compared_with_those_that_are_far) {
+  constexpr int kSide = 7;
+  at::Generator generator = at::detail::createCPUGenerator(5);
+  at::Tensor tokens = at::randn({kLevels, kSide * kSide, kEmbed}, generator);
+  tokens = tokens / tokens.norm(2, -1, true);
+  const auto full = *Bank::Create(1, *kFp32, [&](int) { return tokens; });
+  const std::vector<int64_t> rows = {0, 48};  // two corners
+  const auto bank = *full->Keep(*kFp32, {rows, rows});
+  const at::Tensor few = bank->MatchSelf(tokens, 0, 2);
+  for (int i = 0; i < kSide * kSide; ++i) {
+    double best = -2;
+    for (const int64_t j : rows) {
+      if (std::abs(i / kSide - j / kSide) <= 2 && std::abs(i % kSide - j % kSide) <= 2) continue;
+      best = std::max(best, at::dot(tokens[0][i], tokens[0][j]).item<double>());
+    }
+    EXPECT_NEAR(few[0][i / kSide][i % kSide].item<double>(), best < -1 ? 0 : 1 - best, 1e-6) << i;
+  }
 }
 
 TEST(BankTest, refuses_no_reference_other_shapes_and_passes_errors_on) {

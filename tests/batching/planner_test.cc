@@ -166,5 +166,39 @@ TEST(BatchPlannerTest, no_product_fills_the_queue_up) {
       planner.Admit(++ticket, {.lane = Lane::kBulk, .product = 3}, kNow)));
 }
 
+TEST(BatchPlannerTest, what_is_coming_counts_before_it_is_there) {
+  BatchPlanner planner({.batch_max = 1, .unhurried_wait_max = absl::Milliseconds(100)});
+  for (int i = 0; i < 20; ++i) planner.ObserveBatch(1, absl::Milliseconds(10));
+  const ItemInfo hurried{.deadline = absl::Milliseconds(60)};
+  EXPECT_TRUE(planner.WouldAdmit(hurried, 3, absl::ZeroDuration()).ok());
+  EXPECT_TRUE(absl::IsDeadlineExceeded(planner.WouldAdmit(hurried, 6, absl::ZeroDuration())));
+  EXPECT_TRUE(planner.WouldAdmit({}, 5, absl::ZeroDuration()).ok());
+  EXPECT_TRUE(absl::IsResourceExhausted(planner.WouldAdmit({}, 20, absl::ZeroDuration())));
+  EXPECT_EQ(planner.waiting(), 0);
+}
+
+TEST(BatchPlannerTest, a_promise_is_kept_where_only_the_margin_is_used_up) {
+  BatchPlanner planner({.batch_max = 1, .reply_margin = absl::ZeroDuration()});
+  for (int i = 0; i < 50; ++i) planner.ObserveBatch(1, absl::Milliseconds(i % 2 == 0 ? 8 : 12));
+  ItemInfo info{.deadline = absl::Milliseconds(12)};
+  EXPECT_TRUE(absl::IsDeadlineExceeded(planner.Admit(1, info, absl::ZeroDuration())));
+  info.promised = true;
+  EXPECT_TRUE(planner.Admit(1, info, absl::ZeroDuration()).ok());
+  EXPECT_TRUE(absl::IsDeadlineExceeded(planner.Admit(2, info, absl::ZeroDuration())))
+      << "one after the other takes too long";
+}
+
+TEST(BatchPlannerTest, lanes_are_counted_apart) {
+  BatchPlanner planner({});
+  ASSERT_TRUE(planner.Admit(1, {.bytes = 5}, absl::ZeroDuration()).ok());
+  ASSERT_TRUE(planner.Admit(2, {.lane = Lane::kBulk, .bytes = 7}, absl::ZeroDuration()).ok());
+  EXPECT_EQ(planner.waiting(Lane::kLive), 1);
+  EXPECT_EQ(planner.waiting_bytes(Lane::kBulk), 7);
+  EXPECT_TRUE(planner.Remove(2));
+  EXPECT_EQ(planner.waiting(Lane::kBulk), 0);
+  EXPECT_EQ(planner.waiting_bytes(Lane::kBulk), 0);
+  EXPECT_EQ(planner.waiting_bytes(Lane::kLive), 5);
+}
+
 }  // namespace
 }  // namespace hfwa::batching

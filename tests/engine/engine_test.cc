@@ -34,12 +34,14 @@ class CountingObserver final : public Observer {
  public:
   void OnStage(Stage, absl::Duration) override { ++stages; }
   void OnBatch(int size, std::string_view) override { images += size; }
-  void OnQueue(int, int64_t, int) override {}
-  void OnRefusal(std::string_view) override { ++refusals; }
+  void OnQueue(batching::Lane, int, int64_t, int) override {}
+  void OnRefusal(std::string_view, batching::Lane) override { ++refusals; }
+  void OnDeadlineSlack(batching::Lane, absl::Duration) override { ++slacks; }
 
   std::atomic<int> stages = 0;
   std::atomic<int> images = 0;  // that were encoded
   std::atomic<int> refusals = 0;
+  std::atomic<int> slacks = 0;
 };
 
 // A striped part; `defect` paints a blot. Each seed is another part.
@@ -182,6 +184,53 @@ TEST_F(EngineTest, one_reference_is_judged_by_its_own_distant_patches) {
   ASSERT_TRUE(result.ok()) << result.status();
   EXPECT_EQ(result->calibration, CalibrationState::kProvisional);
   EXPECT_EQ(result->verdict, Verdict::kGood);
+}
+
+TEST_F(EngineTest, a_coreset_is_another_bank_that_a_restart_finds_again) {
+  CreateProduct("bolt");
+  ASSERT_TRUE(Add("bolt", {Picture(1), Picture(2), Picture(3)}).ok());
+  const auto whole = Detect("bolt", Picture(9, true));
+  ASSERT_TRUE(whole.ok()) << whole.status();
+  store::ProductPatch patch;
+  patch.coreset_ratio = 0.2;
+  ASSERT_TRUE(engine_->store().UpdateProduct("bolt", patch, "", {}).ok());
+  const auto part = Detect("bolt", Picture(9, true));
+  ASSERT_TRUE(part.ok()) << part.status();
+  EXPECT_EQ(part->revision, whole->revision + 1);
+  EXPECT_EQ(part->calibration, CalibrationState::kProvisional);
+  EXPECT_GT(part->map_max, whole->map_max) << "fewer rows are never nearer";
+  EXPECT_GT(part->score, Detect("bolt", Picture(2))->score);
+  EXPECT_EQ(Detect("bolt", Picture(2))->verdict, Verdict::kGood);
+  // With what the cache keeps, and without.
+  for (const bool kept : {true, false}) {
+    engine_.reset();
+    if (!kept) fs::remove_all(data_directory_ + "/cache");
+    Open();
+    const auto again = Detect("bolt", Picture(9, true));
+    ASSERT_TRUE(again.ok()) << again.status();
+    EXPECT_EQ(again->score, part->score) << kept;
+    EXPECT_EQ(again->threshold, part->threshold) << kept;
+  }
+  patch.coreset_ratio = 1;
+  ASSERT_TRUE(engine_->store().UpdateProduct("bolt", patch, "", {}).ok());
+  EXPECT_EQ(Detect("bolt", Picture(9, true))->score, whole->score);
+}
+
+TEST_F(EngineTest, a_coreset_of_one_reference_or_of_many_is_calibrated) {
+  for (const uint32_t references : {1U, 18U}) {
+    const std::string id = "bolt" + std::to_string(references);
+    store::Product product;
+    product.id = id;
+    product.coreset_ratio = 0.3;
+    ASSERT_TRUE(engine_->store().CreateProduct(product, {}).ok());
+    std::vector<std::string> pictures;
+    for (uint32_t i = 0; i < references; ++i) pictures.push_back(Picture(i));
+    ASSERT_TRUE(Add(id, pictures).ok());
+    const auto result = Detect(id, Picture(100));
+    ASSERT_TRUE(result.ok()) << result.status();
+    EXPECT_EQ(result->calibration, CalibrationState::kProvisional);
+    EXPECT_EQ(result->verdict, Verdict::kGood) << references;
+  }
 }
 
 TEST_F(EngineTest, a_threshold_of_the_operator_decides) {
@@ -412,6 +461,39 @@ TEST_F(EngineTest, refuses_when_full_with_a_time_to_come_back) {
   EXPECT_GT(refused, 0);
   EXPECT_LT(refused, kCalls);
   EXPECT_EQ(observer_.refusals, refused);
+}
+
+TEST_F(EngineTest, what_cannot_be_done_in_time_is_refused_before_it_is_decoded) {
+  CreateProduct("bolt");
+  const std::string picture = Picture(1);
+  ASSERT_TRUE(Detect("bolt", picture, {}, Clock::Real().SteadyNow() + absl::Minutes(1)).ok());
+  EXPECT_EQ(observer_.slacks, 1);
+  const int stages = observer_.stages;
+  // The warm-up has shown that a batch takes longer than that.
+  const absl::Status status =
+      Detect("bolt", picture, {}, Clock::Real().SteadyNow() + absl::Microseconds(10)).status();
+  EXPECT_TRUE(absl::IsDeadlineExceeded(status)) << status;
+  EXPECT_EQ(Payload(status, kReasonPayload), "DEADLINE_EXCEEDED");
+  EXPECT_NE(Payload(status, kRetryPayload), "");
+  EXPECT_EQ(observer_.refusals, 1);
+  EXPECT_EQ(observer_.stages, stages);
+}
+
+TEST_F(EngineTest, a_picture_that_would_burst_the_budget_is_refused_and_others_go_on) {
+  const int side = engine_->model().image_size;
+  const std::string small = Picture(1);
+  image::Image large{2000, 1000, std::vector<uint8_t>(2000 * 1000 * 3)};
+  const std::string packed = *image::EncodePng(large);
+  // Room for both files and their tensors, and not for six million bytes of pixels.
+  options_.queue_bytes = static_cast<int64_t>(small.size() + packed.size()) +
+                         int64_t{2} * 3 * side * side * 4 + 20'000;
+  Open();
+  CreateProduct("bolt");
+  EXPECT_TRUE(Detect("bolt", small).ok());
+  const absl::Status status = Detect("bolt", packed).status();
+  EXPECT_TRUE(absl::IsResourceExhausted(status)) << status;
+  EXPECT_EQ(Payload(status, kReasonPayload), "QUEUE_FULL");
+  EXPECT_TRUE(Detect("bolt", small).ok()) << "all that was reserved is given back";
 }
 
 TEST_F(EngineTest, late_and_cancelled_calls_never_reach_the_model) {

@@ -136,6 +136,7 @@ absl::StatusOr<store::Product> FakeStore::UpdateProduct(const std::string& id,
   if (patch.class_name) product.class_name = *patch.class_name;
   if (patch.labels) product.labels = *patch.labels;
   if (patch.threshold) product.threshold = *patch.threshold;
+  if (patch.coreset_ratio) product.coreset_ratio = *patch.coreset_ratio;
   Touch(&product);
   return product;
 }

@@ -34,25 +34,31 @@ TEST_F(MetricsPage, counts_what_happened) {
   metrics_.SetBuildInfo("0.1", engine_.model());
   metrics_.OnStage(engine::Stage::kEncode, absl::Milliseconds(4));
   metrics_.OnBatch(4, "full");
-  metrics_.OnQueue(3, 4096, 2);
-  metrics_.OnRefusal("QUEUE_FULL");
+  metrics_.OnQueue(batching::Lane::kBulk, 3, 4096, 2);
+  metrics_.OnRefusal("QUEUE_FULL", batching::Lane::kLive);
+  metrics_.OnDeadlineSlack(batching::Lane::kLive, absl::Milliseconds(4));
+  metrics_.OnDeadlineSlack(batching::Lane::kLive, -absl::Milliseconds(4));
   v1::DetectResponse response;
   detection_->Detect(Context().get(), DetectOf("nut", "bad"), &response);
   detection_->Detect(Context().get(), DetectOf("nut", "broken"), &response);
   const std::string page = Page();
   for (const char* line : {
-           "hfwa_requests_total{code=\"OK\",method=\"Detect\"} 1\n",
-           "hfwa_requests_total{code=\"INVALID_ARGUMENT\",method=\"Detect\"} 1\n",
-           "hfwa_request_duration_seconds_count{method=\"Detect\"} 2\n",
+           "hfwa_requests_total{code=\"OK\",lane=\"live\",method=\"Detect\"} 1\n",
+           "hfwa_requests_total{code=\"INVALID_ARGUMENT\",lane=\"live\",method=\"Detect\"} 1\n",
+           "hfwa_request_duration_seconds_count{lane=\"live\",method=\"Detect\"} 2\n",
            "hfwa_stage_duration_seconds_bucket{stage=\"encode\",le=\"0.005\"} 1\n",
            "hfwa_stage_duration_seconds_bucket{stage=\"encode\",le=\"0.003\"} 0\n",
            "hfwa_stage_duration_seconds_bucket{stage=\"decode\",le=\"0.001\"}",
            "hfwa_batch_size_sum 4\n",
            "hfwa_batches_total{reason=\"full\"} 1\n",
-           "hfwa_queue_images 3\n",
-           "hfwa_queue_bytes 4096\n",
-           "hfwa_inflight_images 2\n",
-           "hfwa_refusals_total{reason=\"QUEUE_FULL\"} 1\n",
+           "hfwa_queue_images{lane=\"bulk\"} 3\n",
+           "hfwa_queue_images{lane=\"live\"} 0\n",
+           "hfwa_queue_bytes{lane=\"bulk\"} 4096\n",
+           "hfwa_inflight_images{lane=\"bulk\"} 2\n",
+           "hfwa_refusals_total{lane=\"live\",reason=\"QUEUE_FULL\"} 1\n",
+           "hfwa_deadline_slack_seconds_bucket{lane=\"live\",le=\"0\"} 1\n",
+           "hfwa_deadline_slack_seconds_bucket{lane=\"live\",le=\"0.005\"} 2\n",
+           "hfwa_requests_total{code=\"OK\",lane=\"none\",method=\"CreateProduct\"} 1\n",
            "hfwa_products 1\n",
            "hfwa_references 0\n",
            "hfwa_verdicts_total{verdict=\"anomalous\"} 1\n",

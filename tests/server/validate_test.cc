@@ -98,6 +98,10 @@ TEST(Validate, product_fields_follow_their_rules) {
       {"threshold 1.1", [](v1::Product* p) { p->set_threshold(1.1); }, "product.threshold"},
       {"threshold nan", [=](v1::Product* p) { p->set_threshold(nan); }, "product.threshold"},
       {"threshold inf", [=](v1::Product* p) { p->set_threshold(inf); }, "product.threshold"},
+      {"coreset 1", [](v1::Product* p) { p->set_coreset_ratio(1); }, ""},
+      {"coreset 0", [](v1::Product* p) { p->set_coreset_ratio(0); }, "product.coreset_ratio"},
+      {"coreset 1.1", [](v1::Product* p) { p->set_coreset_ratio(1.1); }, "product.coreset_ratio"},
+      {"coreset nan", [=](v1::Product* p) { p->set_coreset_ratio(nan); }, "product.coreset_ratio"},
       {"threshold -inf", [=](v1::Product* p) { p->set_threshold(-inf); }, "product.threshold"},
       {"label", [](v1::Product* p) { (*p->mutable_labels())["line"] = "7"; }, ""},
       {"longest label",
@@ -144,10 +148,12 @@ TEST(Validate, update_mask_names_what_changes) {
   EXPECT_FALSE(patch.threshold.has_value());
 
   request.mutable_update_mask()->add_paths("threshold");  // named and unset: cleared
+  request.mutable_update_mask()->add_paths("coreset_ratio");
   patch = CheckUpdateMask(request, &none);
   EXPECT_FALSE(patch.display_name.has_value());
   ASSERT_TRUE(patch.threshold.has_value());
   EXPECT_FALSE(patch.threshold->has_value());
+  EXPECT_EQ(patch.coreset_ratio, 1);
 
   request.mutable_update_mask()->Clear();
   request.mutable_update_mask()->add_paths("*");

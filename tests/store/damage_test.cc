@@ -137,6 +137,22 @@ TEST_F(DamageTest, newer_schema_is_refused_and_the_file_untouched) {
   EXPECT_EQ(Sha256Hex(ReadFile(database_)), before);
 }
 
+TEST_F(DamageTest, data_of_the_first_version_are_migrated_and_go_on) {
+  {
+    auto db = Database::Open(database_, Database::Mode::kReadWrite, "");
+    ASSERT_TRUE((*db)->Run("ALTER TABLE products DROP COLUMN coreset_ratio").ok());
+    ASSERT_TRUE((*db)->Run("PRAGMA user_version = 1").ok());
+  }
+  Reopen();
+  EXPECT_EQ(Difference(store(), options_.directory, model_), "");
+  EXPECT_EQ(store().GetProduct("a")->coreset_ratio, 1);
+  ProductPatch patch;
+  patch.coreset_ratio = 0.25;
+  ASSERT_TRUE(store().UpdateProduct("a", patch, "", {}).ok());
+  Reopen();
+  EXPECT_EQ(store().GetProduct("a")->coreset_ratio, 0.25);
+}
+
 TEST_F(DamageTest, foreign_database_is_refused) {
   std::filesystem::remove_all(options_.directory + "/objects");
   std::filesystem::remove(database_);

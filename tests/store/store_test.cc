@@ -42,6 +42,7 @@ void ExpectSame(const Product& a, const Product& b) {
   EXPECT_EQ(a.class_name, b.class_name);
   EXPECT_EQ(a.labels, b.labels);
   EXPECT_EQ(a.threshold, b.threshold);
+  EXPECT_EQ(a.coreset_ratio, b.coreset_ratio);
   EXPECT_EQ(a.revision, b.revision);
   EXPECT_EQ(a.reference_count, b.reference_count);
   EXPECT_EQ(a.create_time, b.create_time);
@@ -157,6 +158,29 @@ TEST_F(StoreTest, update_time_never_goes_back) {
 }
 
 // References -----------------------------------------------------------------------------------
+
+TEST_F(StoreTest, another_coreset_ratio_is_another_revision_where_there_are_references) {
+  Product product = NewProduct("a");
+  product.coreset_ratio = 0.5;
+  ASSERT_TRUE(store().CreateProduct(product, {}).ok());
+  ProductPatch patch;
+  patch.coreset_ratio = 0.25;
+  EXPECT_EQ(store().UpdateProduct("a", patch, "", {})->revision, 0) << "empty";
+  ASSERT_TRUE(AddTexts(store(), "a", {"x"}, {}).ok());
+  EXPECT_EQ(store().UpdateProduct("a", patch, "", {})->revision, 1) << "the same";
+  patch.coreset_ratio = 1;
+  const auto updated = store().UpdateProduct("a", patch, "", {"id", "contents"});
+  ASSERT_TRUE(updated.ok()) << updated.status();
+  EXPECT_EQ(updated->revision, 2);
+  EXPECT_EQ(store().CurrentRevision("a")->number, 2);
+  EXPECT_EQ(store().CurrentRevision("a")->references.size(), 1U);
+  ExpectSame(*updated, *store().GetProduct("a"));
+  ExpectSame(*updated, *store().UpdateProduct("a", patch, "", {"id", "contents"}));
+  for (const double wrong : {0.0, -1.0, 1.5, std::nan("")}) {
+    patch.coreset_ratio = wrong;
+    EXPECT_TRUE(absl::IsInvalidArgument(store().UpdateProduct("a", patch, "", {}).status()));
+  }
+}
 
 TEST_F(StoreTest, references_keep_their_order_and_make_revisions) {
   ASSERT_TRUE(store().CreateProduct(NewProduct("a"), {}).ok());
