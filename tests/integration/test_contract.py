@@ -54,6 +54,29 @@ class Products(ServerTestCase):
         self.assertRegex(made.name, r"^products/[a-z][a-z0-9-]{0,62}$")
         self.assertEqual(made.class_name, "object")
 
+    def test_a_coreset_is_another_revision_of_the_bank(self):
+        c = self.client
+        name = self.product(references=3)
+        full = f"products/{name}"
+        self.assertFalse(c.GetProduct(name=full).HasField("coreset_ratio"))
+        whole = c.detect(name, images.bad(9))
+        got = c.UpdateProduct(product={"name": full, "coreset_ratio": 0.25})
+        self.assertEqual((got.coreset_ratio, number_of(got.revision)), (0.25, 2))
+        self.assertEqual(c.enum("Product.CalibrationState", got.calibration_state), "PROVISIONAL")
+        part = c.detect(name, images.bad(9))
+        self.assertEqual(number_of(part.product_revision), 2)
+        self.assertEqual(part.threshold, got.effective_threshold)
+        self.assertGreater(part.raw.map_max, whole.raw.map_max)
+        # It holds for references to come, too, and goes back.
+        c.add(name, [images.good(50)])
+        self.assertEqual(c.GetProduct(name=full).coreset_ratio, 0.25)
+        got = c.UpdateProduct(product={"name": full}, update_mask={"paths": ["coreset_ratio"]})
+        self.assertFalse(got.HasField("coreset_ratio"))
+        self.assertEqual(number_of(got.revision), 4)
+        for wrong in (0, -0.5, 1.5, float("nan")):
+            self.fails("INVALID_ARGUMENT", c.UpdateProduct, product={"name": full, "coreset_ratio": wrong},
+                       field="product.coreset_ratio")
+
     def test_update_masks(self):
         c = self.client
         name = self.product(display_name="before", class_name="nut", labels={"a": "1"}, threshold=0.25)
