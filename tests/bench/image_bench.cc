@@ -48,8 +48,10 @@ void Decoding(benchmark::State& state, Kind kind, bool to_tensor) {
   const RawPixels raw{
       .width = width, .height = height, .stride = 0, .format = PixelFormat::kRgb8, .data = bytes};
   std::vector<float> tensor(static_cast<size_t>(3) * kSide * kSide);
+  DecodeOptions options;
+  options.limits.bytes_max = 64u << 20;
   while (state.KeepRunning()) {
-    const auto picture = kind == Kind::kRaw ? FromRaw(raw, {}) : Decode(bytes, {});
+    const auto picture = kind == Kind::kRaw ? FromRaw(raw, options) : Decode(bytes, options);
     if (!picture.ok()) std::abort();
     if (to_tensor) {
       ToTensor(Resize(*picture, kSide, kSide, Resampling::kBicubic),
