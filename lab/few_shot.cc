@@ -95,7 +95,7 @@ class FewShotRun {
   std::vector<Encoded> tests_;
   std::map<Key, std::map<std::string, std::vector<double>>> aurocs_;  // kind -> one a seed
   double coreset_ratio_ = 1;
-  std::map<int, Called> called_;                                      // by shots
+  std::map<int, Called> called_;  // by shots
 };
 
 absl::Status FewShotRun::Check() const {

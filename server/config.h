@@ -17,8 +17,8 @@ struct ServerConfig {
   std::string data;
   std::string device;
   std::string precision;
-  int threads = 0;     // 0: one per processor that may be used
-  int numa_node = -1;  // -1: all
+  int threads = 0;         // 0: one per processor that may be used
+  int numa_node = -1;      // -1: all
   int decode_threads = 0;  // 0: as many as `threads`
   int64_t max_image_bytes = 0;
   int64_t max_image_pixels = 0;
