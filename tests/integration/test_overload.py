@@ -17,7 +17,7 @@ import images
 from harness import BIN, SANITIZED, SLOWNESS, Server, TestCase, health_pb2, main
 
 SECONDS = float(os.environ.get("HFWA_OVERLOAD_SECONDS", "15"))
-DEADLINE = 1.0
+DEADLINE = 1.0 * SLOWNESS
 PICTURE = os.environ.get("HFWA_OVERLOAD_PICTURE", "640x480")
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -126,10 +126,10 @@ class Overload(TestCase):
         self.assertEqual(others, [], "accepted and not answered in time")
         # From the sending, as the deadline counts.
         self.assertLessEqual(report["service_latency_ms"]["max"], 1e3 * DEADLINE + 1)
-        self.assertGreaterEqual(report["goodput_per_s"], 0.95 * peak)
         self.assertEqual(observer.wrong, [])
         if SANITIZED:
             return
+        self.assertGreaterEqual(report["goodput_per_s"], 0.95 * peak)
         self.assertLessEqual(refusal - own, 10)
         self.assertLessEqual(max(observer.health_ms), 100)
         self.assertLessEqual(end, 1.02 * begin)
