@@ -37,6 +37,7 @@ class DetectJob {
   DetectCall call;
   DetectResult result;
   std::unique_ptr<Admission::Place> place;
+  absl::Duration device_deadline = absl::InfiniteDuration();  // on the steady clock
   std::shared_ptr<const ProductBank> product_bank;
   std::optional<double> manual_threshold;
   // Between device and rendering:

@@ -31,6 +31,10 @@ using batching::Lane;
 
 uint64_t ProductKey(const DetectCall& call) { return std::hash<std::string>{}(call.product_id); }
 
+// Of the time that a caller gave, kept back for what comes after the device.
+constexpr double kReplyShare = 0.02;
+constexpr absl::Duration kReplyMarginMax = absl::Milliseconds(20);
+
 constexpr int kThumbnailSide = 256;
 constexpr int kThumbnailQuality = 85;
 
@@ -153,16 +157,26 @@ absl::Status LocalEngine::Refused(absl::Status status, Lane lane) const {
   return status;
 }
 
+// When the device must be done for a reply in time: what comes after it takes a share of the time
+// that the caller gave, for a caller with little time has little to be rendered.
+absl::Duration DeviceDeadline(absl::Duration deadline, absl::Duration now) {
+  if (deadline == absl::InfiniteDuration()) return deadline;
+  const absl::Duration left = std::max(deadline - now, absl::ZeroDuration());
+  return deadline - std::min(kReplyShare * left, kReplyMarginMax);
+}
+
 void LocalEngine::Detect(DetectCall call) {
+  const absl::Duration device_deadline = DeviceDeadline(call.deadline, clock_->SteadyNow());
   auto place = admission_.Take({.lane = LaneOf(call),
                                 .product = ProductKey(call),
                                 .bytes = BytesOf(call.image) + buffers_.bytes(),
-                                .deadline = call.deadline});
+                                .deadline = device_deadline});
   if (!place.ok()) {
     call.done(Refused(place.status(), LaneOf(call)));
     return;
   }
   auto job = std::make_shared<DetectJob>(std::move(call), clock_, observer_, *std::move(place));
+  job->device_deadline = device_deadline;
   if (absl::Status status = pool_.Submit([this, job] { Prepare(job); }); !status.ok()) {
     job->End(Refused(std::move(status), job->lane()));
   }
@@ -231,7 +245,7 @@ absl::Status LocalEngine::Encode(const std::shared_ptr<DetectJob>& job, at::Tens
   request.class_index = job->product_bank->class_index;
   request.lane = job->lane();
   request.product = ProductKey(job->call);
-  request.deadline = job->call.deadline;
+  request.deadline = job->device_deadline;
   request.promised = true;  // by the admission
   request.cancelled = job->call.cancelled;
   encoder_.Encode(std::move(request), [this, job](absl::StatusOr<Encoded> encoded) {
