@@ -19,6 +19,7 @@
 
 #include "core/bank/bank.h"
 #include "core/engine/maps.h"
+#include "core/kernels/cpu/cpu_kernels.h"
 #include "core/kernels/kernels.h"
 #include "core/kernels/windows.h"
 #include "core/model/hfwa.h"
@@ -245,6 +246,11 @@ int Run(int argc, char** argv) {
       const at::ScalarType type = bf16 ? at::kBFloat16 : at::kFloat;
       RegisterKernels(name + "/aten/", kernels::MakeAtenKernels(at::kCPU, type), widths, *config);
     }
+    // With AMX "kernel" has the library's linear maps; ours beside them.
+    if (bf16 && kernels::FasterProducts(at::kBFloat16) == kernels::Products::kLibrary)
+      RegisterKernels(name + "/own/",
+                      kernels::MakeAvx512Kernels(at::kBFloat16, kernels::Products::kOwn), widths,
+                      *config);
     RegisterStages(name + "/stage/", hfwa, widths);
   }
   benchmark::RunSpecifiedBenchmarks();

@@ -11,6 +11,7 @@
 #include <gtest/gtest.h>
 
 #include "core/kernels/aten/packed_linear.h"
+#include "core/kernels/cpu/avx512_linear.h"
 #include "core/kernels/cpu/cpu_kernels.h"
 #include "core/kernels/windows.h"
 
@@ -332,6 +333,46 @@ TEST_F(Int8KernelsTest, rows_of_zeros_give_the_bias_and_what_is_not_finite_stays
   const at::Tensor y = kernels->PackLinear(damaged)->Apply(Random({1, 16}, 3))[0];
   EXPECT_TRUE(std::isnan(y[1].item<float>()));
   EXPECT_TRUE(std::isfinite(y[0].item<float>()));
+}
+
+// A linear map's whole result, and what AddTo gives.
+std::vector<at::Tensor> Results(const Linear& linear, const at::Tensor& x) {
+  const at::Tensor y = linear.Apply(x);
+  at::Tensor sum = at::ones(y.sizes(), at::kFloat);
+  linear.AddTo(sum, x);
+  return {y.to(at::kFloat), sum};
+}
+
+// Products on the tiles of AMX: on this processor if it has them, else as their description says.
+TEST(TilesTest, give_what_vectors_give_whatever_the_number_of_rows) {
+  if (MakeAvx512Kernels(at::kBFloat16, Products::kInt8) == nullptr)
+    GTEST_SKIP() << "this processor has no AVX512-BF16 or no AVX512-VNNI";
+  std::vector<Registers> kinds{Registers::kSoftwareTiles};
+  if (HasTiles()) kinds.push_back(Registers::kTiles);
+  for (const Registers registers : kinds) {
+    for (const auto& [in, out] : {std::pair(64, 64), std::pair(192, 70), std::pair(1024, 130)}) {
+      const LinearWeights weights = RandomLinear(out, in, true, in);
+      const auto bf16 = MakeAvx512Linear<uint16_t>(weights, Activation::kGelu, registers);
+      const auto int8 = MakeInt8Linear<uint16_t>(weights, Activation::kGelu, registers);
+      const auto plain_bf16 =
+          MakeAvx512Linear<uint16_t>(weights, Activation::kGelu, Registers::kVectors);
+      const auto plain_int8 =
+          MakeInt8Linear<uint16_t>(weights, Activation::kGelu, Registers::kVectors);
+      const at::Tensor all = Random({97, in}, 3).to(at::kBFloat16);
+      for (const int rows : {1, 15, 16, 17, 32, 33, 97}) {
+        const at::Tensor x = all.slice(0, 0, rows);
+        for (int i = 0; i < 2; ++i) {
+          EXPECT_TRUE(at::equal(Results(*int8, x)[i], Results(*plain_int8, x)[i]))
+              << rows << " x " << in << " x " << out;
+          EXPECT_LE(LargestDifference(Results(*bf16, x)[i], Results(*plain_bf16, x)[i]),
+                    i == 0 ? 4.0 / 128 : 2e-5)
+              << rows << " x " << in << " x " << out;
+          // Neighbours change no bit.
+          EXPECT_TRUE(at::equal(Results(*bf16, all)[i].slice(0, 0, rows), Results(*bf16, x)[i]));
+        }
+      }
+    }
+  }
 }
 
 TEST_F(Int8KernelsTest, sensitive_maps_and_odd_widths_are_in_the_compute_type) {

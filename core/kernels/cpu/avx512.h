@@ -147,4 +147,23 @@ struct Avx512Int8 {
 extern template struct Avx512Int8<float>;
 extern template struct Avx512Int8<uint16_t>;
 
+// Who multiplies tiles: AMX, or plain code that does what it is described to do, for tests.
+enum class Tiles { kHardware, kSoftware };
+
+// The same products on the tile registers of AMX, bf16 besides. The process has been allowed to use
+// them (cpu_kernels.cc); rows of the inputs are a multiple of 64 bytes. Sums are taken in another
+// order than Avx512's.
+template <Tiles kTiles>
+struct Amx {
+  static constexpr int64_t kRowBytes = 64;
+
+  static void Multiply(const PackedRows& shape, const uint16_t* packed, int64_t block,
+                       const uint16_t* in, int64_t rows, const Epilogue<uint16_t>& epilogue);
+  static void MultiplyInt8(const PackedInt8& packed, int64_t block, const uint8_t* in,
+                           const float* scales, int64_t rows, const Epilogue<uint16_t>& epilogue);
+};
+
+extern template struct Amx<Tiles::kHardware>;
+extern template struct Amx<Tiles::kSoftware>;
+
 }  // namespace hfwa::kernels::avx512

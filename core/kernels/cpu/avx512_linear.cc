@@ -1,6 +1,7 @@
 #include "core/kernels/cpu/avx512_linear.h"
 
 #include <algorithm>
+#include <type_traits>
 #include <utility>
 
 #include <ATen/ATen.h>
@@ -10,9 +11,11 @@
 namespace hfwa::kernels {
 namespace {
 
+using avx512::Amx;
 using avx512::Avx512;
 using avx512::Avx512Int8;
 using avx512::PackedRows;
+using avx512::Tiles;
 
 // A task that has fewer rows reads more of the weight than it computes with.
 constexpr int64_t kChunkRows = 96;
@@ -33,12 +36,21 @@ avx512::Activation Fused(Activation activation) {
   return avx512::Activation::kNone;
 }
 
-// What a product of either kind has in common. `Multiply` runs the tasks.
+// Tiles where rows of `value_bytes` a value fill them.
+template <typename T>
+Registers Usable(Registers registers, int64_t width, size_t value_bytes) {
+  const bool fills =
+      width * static_cast<int64_t>(value_bytes) % Amx<Tiles::kHardware>::kRowBytes == 0;
+  return std::is_same_v<T, uint16_t> && fills ? registers : Registers::kVectors;
+}
+
+// What a product of either kind has in common. `Run` shares it out.
 template <typename T>
 class FusedLinear : public Linear {
  public:
-  FusedLinear(const LinearWeights& weights, Activation activation)
+  FusedLinear(const LinearWeights& weights, Activation activation, Registers registers)
       : shape_{.count = weights.weight.size(0), .width = weights.weight.size(1)},
+        registers_(registers),
         activation_(Fused(activation)) {
     if (weights.bias.defined()) bias_ = weights.bias.to(at::kCPU, at::kFloat).contiguous();
   }
@@ -81,6 +93,7 @@ class FusedLinear : public Linear {
   }
 
   const PackedRows shape_;
+  const Registers registers_;
 
  private:
   const float* Bias() const { return bias_.defined() ? bias_.const_data_ptr<float>() : nullptr; }
@@ -92,10 +105,12 @@ class FusedLinear : public Linear {
 template <typename T>
 class Avx512Linear final : public FusedLinear<T> {
   using FusedLinear<T>::shape_;
+  using FusedLinear<T>::registers_;
 
  public:
-  Avx512Linear(const LinearWeights& weights, Activation activation)
-      : FusedLinear<T>(weights, activation),
+  Avx512Linear(const LinearWeights& weights, Activation activation, Registers registers)
+      : FusedLinear<T>(weights, activation,
+                       Usable<T>(registers, weights.weight.size(1), sizeof(T))),
         packed_(at::zeros({static_cast<int64_t>(shape_.packed_size())}, TypeOf<T>())) {
     const at::Tensor weight = weights.weight.to(at::kCPU, at::kFloat).contiguous();
     Avx512<T>::PackRows(shape_, weight.const_data_ptr<float>(), 0, shape_.count,
@@ -110,8 +125,16 @@ class Avx512Linear final : public FusedLinear<T> {
         [&](int64_t rows) { return Avx512<T>::MultiplyScratch(shape_, rows); },
         [&](int64_t block, int64_t first, int64_t rows, const avx512::Epilogue<T>& own,
             void* scratch) {
-          Avx512<T>::Multiply(shape_, Values<T>(packed_), block,
-                              Values<T>(in) + first * shape_.width, rows, own,
+          const T* rows_of = Values<T>(in) + first * shape_.width;
+          if constexpr (std::is_same_v<T, uint16_t>) {
+            if (registers_ == Registers::kTiles)
+              return Amx<Tiles::kHardware>::Multiply(shape_, Values<T>(packed_), block, rows_of,
+                                                     rows, own);
+            if (registers_ == Registers::kSoftwareTiles)
+              return Amx<Tiles::kSoftware>::Multiply(shape_, Values<T>(packed_), block, rows_of,
+                                                     rows, own);
+          }
+          Avx512<T>::Multiply(shape_, Values<T>(packed_), block, rows_of, rows, own,
                               static_cast<float*>(scratch));
         });
   }
@@ -122,10 +145,11 @@ class Avx512Linear final : public FusedLinear<T> {
 template <typename T>
 class Int8Linear final : public FusedLinear<T> {
   using FusedLinear<T>::shape_;
+  using FusedLinear<T>::registers_;
 
  public:
-  Int8Linear(const LinearWeights& weights, Activation activation)
-      : FusedLinear<T>(weights, activation),
+  Int8Linear(const LinearWeights& weights, Activation activation, Registers registers)
+      : FusedLinear<T>(weights, activation, Usable<T>(registers, weights.weight.size(1), 1)),
         values_(at::zeros({static_cast<int64_t>(shape_.packed_size())}, at::kChar)),
         scales_(at::zeros({shape_.blocks() * PackedRows::kBlock}, at::kFloat)),
         offsets_(at::zeros({shape_.blocks() * PackedRows::kBlock}, at::kInt)) {
@@ -154,8 +178,17 @@ class Int8Linear final : public FusedLinear<T> {
         [&](int64_t count) { return Avx512Int8<T>::MultiplyScratch(shape_, count); },
         [&](int64_t block, int64_t first, int64_t count, const avx512::Epilogue<T>& own,
             void* scratch) {
-          Avx512Int8<T>::Multiply(packed, block, Values<uint8_t>(quantized) + first * width,
-                                  Values<float>(scales) + first, count, own,
+          const uint8_t* rows_of = Values<uint8_t>(quantized) + first * width;
+          const float* scales_of = Values<float>(scales) + first;
+          if constexpr (std::is_same_v<T, uint16_t>) {
+            if (registers_ == Registers::kTiles)
+              return Amx<Tiles::kHardware>::MultiplyInt8(packed, block, rows_of, scales_of, count,
+                                                         own);
+            if (registers_ == Registers::kSoftwareTiles)
+              return Amx<Tiles::kSoftware>::MultiplyInt8(packed, block, rows_of, scales_of, count,
+                                                         own);
+          }
+          Avx512Int8<T>::Multiply(packed, block, rows_of, scales_of, count, own,
                                   static_cast<int32_t*>(scratch));
         });
   }
@@ -166,18 +199,23 @@ class Int8Linear final : public FusedLinear<T> {
 }  // namespace
 
 template <typename T>
-std::unique_ptr<Linear> MakeAvx512Linear(const LinearWeights& weights, Activation activation) {
-  return std::make_unique<Avx512Linear<T>>(weights, activation);
+std::unique_ptr<Linear> MakeAvx512Linear(const LinearWeights& weights, Activation activation,
+                                         Registers registers) {
+  return std::make_unique<Avx512Linear<T>>(weights, activation, registers);
 }
 
 template <typename T>
-std::unique_ptr<Linear> MakeInt8Linear(const LinearWeights& weights, Activation activation) {
-  return std::make_unique<Int8Linear<T>>(weights, activation);
+std::unique_ptr<Linear> MakeInt8Linear(const LinearWeights& weights, Activation activation,
+                                       Registers registers) {
+  return std::make_unique<Int8Linear<T>>(weights, activation, registers);
 }
 
-template std::unique_ptr<Linear> MakeAvx512Linear<float>(const LinearWeights&, Activation);
-template std::unique_ptr<Linear> MakeAvx512Linear<uint16_t>(const LinearWeights&, Activation);
-template std::unique_ptr<Linear> MakeInt8Linear<float>(const LinearWeights&, Activation);
-template std::unique_ptr<Linear> MakeInt8Linear<uint16_t>(const LinearWeights&, Activation);
+template std::unique_ptr<Linear> MakeAvx512Linear<float>(const LinearWeights&, Activation,
+                                                         Registers);
+template std::unique_ptr<Linear> MakeAvx512Linear<uint16_t>(const LinearWeights&, Activation,
+                                                            Registers);
+template std::unique_ptr<Linear> MakeInt8Linear<float>(const LinearWeights&, Activation, Registers);
+template std::unique_ptr<Linear> MakeInt8Linear<uint16_t>(const LinearWeights&, Activation,
+                                                          Registers);
 
 }  // namespace hfwa::kernels

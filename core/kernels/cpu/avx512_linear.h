@@ -38,13 +38,19 @@ bool TakesWidth(int64_t width) {
   return width % avx512::kUnit<T> == 0;
 }
 
-// With an activation after it.
-template <typename T>
-std::unique_ptr<Linear> MakeAvx512Linear(const LinearWeights& weights, Activation activation);
+// Which registers multiply, where there is a choice; the tiles' software stands in for tests.
+enum class Registers { kVectors, kTiles, kSoftwareTiles };
 
-// The same in int8. Needs AVX512-VNNI; the width is a multiple of 4.
+// With an activation after it. Tiles are for bf16.
 template <typename T>
-std::unique_ptr<Linear> MakeInt8Linear(const LinearWeights& weights, Activation activation);
+std::unique_ptr<Linear> MakeAvx512Linear(const LinearWeights& weights, Activation activation,
+                                         Registers registers);
+
+// The same in int8, with results in T, on tiles in bf16. Needs AVX512-VNNI or AMX; the width is a
+// multiple of 4.
+template <typename T>
+std::unique_ptr<Linear> MakeInt8Linear(const LinearWeights& weights, Activation activation,
+                                       Registers registers);
 
 // Linear maps that do their activations themselves.
 class Chain final : public Mlp {

@@ -1,6 +1,8 @@
 #include "core/kernels/cpu/cpu_kernels.h"
 
 #include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdint>
@@ -70,8 +72,8 @@ class Avx512Rows final : public Rows {
 template <typename T>
 class Avx512Kernels final : public AtenKernels {
  public:
-  explicit Avx512Kernels(Products products)
-      : AtenKernels(at::kCPU, TypeOf<T>()), products_(products) {}
+  Avx512Kernels(Products products, Registers registers)
+      : AtenKernels(at::kCPU, TypeOf<T>()), products_(products), registers_(registers) {}
 
   std::unique_ptr<Linear> PackLinear(const LinearWeights& weights) const override {
     std::unique_ptr<Linear> own = MakeOwn(weights, Activation::kNone);
@@ -187,9 +189,9 @@ class Avx512Kernels final : public AtenKernels {
   std::unique_ptr<Linear> MakeOwn(const LinearWeights& weights, Activation activation) const {
     const int64_t width = weights.weight.size(1);
     if (products_ == Products::kInt8 && !weights.sensitive && width % 4 == 0)
-      return MakeInt8Linear<T>(weights, activation);
+      return MakeInt8Linear<T>(weights, activation, registers_);
     if (products_ == Products::kLibrary || !TakesWidth<T>(width)) return nullptr;
-    return MakeAvx512Linear<T>(weights, activation);
+    return MakeAvx512Linear<T>(weights, activation, registers_);
   }
 
   // CutWindows, as T: [B * windows, N, W].
@@ -211,6 +213,7 @@ class Avx512Kernels final : public AtenKernels {
   }
 
   const Products products_;
+  const Registers registers_;
 };
 
 bool HasAvx512() {
@@ -218,24 +221,29 @@ bool HasAvx512() {
          __builtin_cpu_supports("avx512vl") != 0 && __builtin_cpu_supports("avx512dq") != 0;
 }
 
-bool HasAmx() {
-  constexpr unsigned kAmxBf16 = 1U << 22;  // CPUID leaf 7, EDX
-  unsigned a = 0, b = 0, c = 0, d = 0;
-  return __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (d & kAmxBf16) != 0;
-}
-
 }  // namespace
 
+bool HasTiles() {
+  constexpr unsigned kTileBits = 1U << 22 | 1U << 24 | 1U << 25;  // bf16, tiles, int8
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  if (__get_cpuid_count(7, 0, &a, &b, &c, &d) == 0 || (d & kTileBits) != kTileBits) return false;
+  // Linux: arch_prctl(ARCH_REQ_XCOMP_PERM, XFEATURE_XTILE_DATA).
+  constexpr int kRequestPermission = 0x1023, kTileData = 18;
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+}
+
 Products FasterProducts(at::ScalarType type) {
-  return type == at::kBFloat16 && HasAmx() ? Products::kLibrary : Products::kOwn;
+  return type == at::kBFloat16 && HasTiles() ? Products::kLibrary : Products::kOwn;
 }
 
 std::unique_ptr<Kernels> MakeAvx512Kernels(at::ScalarType type, Products products) {
   if (!HasAvx512()) return nullptr;
   if (products == Products::kInt8 && __builtin_cpu_supports("avx512vnni") == 0) return nullptr;
-  if (type == at::kFloat) return std::make_unique<Avx512Kernels<float>>(products);
+  if (type == at::kFloat)
+    return std::make_unique<Avx512Kernels<float>>(products, Registers::kVectors);
   if (type == at::kBFloat16 && __builtin_cpu_supports("avx512bf16") != 0)
-    return std::make_unique<Avx512Kernels<uint16_t>>(products);
+    return std::make_unique<Avx512Kernels<uint16_t>>(
+        products, HasTiles() ? Registers::kTiles : Registers::kVectors);
   return nullptr;
 }
 

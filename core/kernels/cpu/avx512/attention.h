@@ -110,11 +110,6 @@ void ValueBlock(const Unit* weights, int64_t weight_stride, const Unit* values, 
   }
 }
 
-template <int N>
-struct Constant {
-  static constexpr int value = N;
-};
-
 // Calls run with the number of registers, at most a tile's, that so many columns fill.
 template <typename Run>
 void WithVectors(int64_t columns, const Run& run) {

@@ -6,6 +6,7 @@
 #include <immintrin.h>
 
 #include <cstdint>
+#include <type_traits>
 
 #include "core/kernels/cpu/avx512.h"
 
@@ -39,6 +40,11 @@ inline float SquareRoot(float x) { return _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(x
 inline __mmask16 Lanes(int64_t count) {
   return static_cast<__mmask16>(count >= kLanes ? 0xFFFFU : (1U << count) - 1U);
 }
+
+template <int N>
+struct Constant {
+  static constexpr int value = N;
+};
 
 // How values of a type are loaded, stored and multiplied.
 template <typename T>
