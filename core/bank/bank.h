@@ -6,10 +6,12 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <vector>
 
 #include <ATen/core/Tensor.h>
 
 #include "absl/status/statusor.h"
+#include "core/kernels/epilogue.h"
 #include "core/kernels/kernels.h"
 #include "core/model/maps.h"
 
@@ -39,6 +41,9 @@ class Bank {
 
   // The same over the whole bank, in blocks, so that the memory for similarities is bounded.
   at::Tensor Match(const at::Tensor& tokens) const;
+
+  // What Match takes the largest cosine of, for matching several images at once: one entry a level.
+  void AddMatches(const at::Tensor& tokens, std::vector<kernels::RowMatch>& matches) const;
 
   // A stand-in for another good part where there is only one: reference k against its own tokens
   // more than `radius` patches away (in either direction). [n, g, g].

@@ -70,6 +70,7 @@ class LocalEngine final : public Engine {
              .digest = hosted.digest(),
              .config_json = hosted.config_json(),
              .device = hosted.options().device,
+             .kernels = hosted.kernels().name(),
              .precision = std::string(model::PrecisionName(hosted.options().precision)),
              .has_language = hosted.config().has_language(),
              .image_size = hosted.config().vision.image_size,
@@ -116,7 +117,7 @@ class LocalEngine final : public Engine {
   absl::Status PrepareOrFail(const std::shared_ptr<DetectJob>& job);
   absl::Status Encode(const std::shared_ptr<DetectJob>& job, at::Tensor image);
   void AfterForward(const std::shared_ptr<DetectJob>& job, absl::StatusOr<Encoded> encoded);
-  absl::Status MatchAndMap(DetectJob& job, const Encoded& encoded);
+  absl::Status MatchAndMap(DetectJob& job, Encoded& encoded);
   absl::Status Draining() const;
 
   const LocalEngineOptions options_;
@@ -237,6 +238,7 @@ absl::Status LocalEngine::Encode(const std::shared_ptr<DetectJob>& job, at::Tens
   request.product = ProductKey(job->call);
   request.deadline = job->call.deadline;
   request.cancelled = job->call.cancelled;
+  request.finish = FinishOf(*job);
   encoder_.Encode(std::move(request), [this, job](absl::StatusOr<Encoded> encoded) {
     AfterForward(job, std::move(encoded));
   });
@@ -249,10 +251,8 @@ void LocalEngine::AfterForward(const std::shared_ptr<DetectJob>& job,
   if (status.ok()) {
     try {
       status = MatchAndMap(*job, *encoded);
-    } catch (const c10::Error& e) {
-      status = absl::InternalError(e.what_without_backtrace());
     } catch (const std::exception& e) {
-      status = absl::InternalError(e.what());
+      status = encoder_.DeviceError(e);
     }
   } else if (absl::IsResourceExhausted(status)) {
     observer_->OnRefusal("QUEUE_FULL");
@@ -282,12 +282,19 @@ void LocalEngine::AfterForward(const std::shared_ptr<DetectJob>& job,
   if (!pool_.Submit(finish).ok()) finish();
 }
 
-absl::Status LocalEngine::MatchAndMap(DetectJob& job, const Encoded& encoded) {
+absl::Status LocalEngine::MatchAndMap(DetectJob& job, Encoded& encoded) {
   job.Took(Stage::kQueue, encoded.queue_time);
   job.Took(Stage::kEncode, encoded.encode_time);
   job.result.batch_size = encoded.batch_size;
   if (encoded.language_diff.defined()) job.result.text_probability = encoded.text_probability;
   const model::ModelConfig& config = encoder_.model().config();
+  if (encoded.finished.has_value()) {
+    job.Took(Stage::kMatch, encoded.finish_time);  // the device does not stop between the two
+    job.result.map_max = encoded.finished->maximum;
+    job.map = std::move(encoded.finished->values);
+    job.coloured = std::move(encoded.finished->coloured);
+    return absl::OkStatus();
+  }
 
   const absl::Duration start = clock_->SteadyNow();
   at::Tensor few;

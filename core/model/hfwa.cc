@@ -123,7 +123,11 @@ absl::Status Hfwa::Impl::Load(ModelFiles files) {
   digest_ = std::move(files.digest);
   HFWA_ASSIGN_OR_RETURN(device_, OpenDevice(options_.device));
   if (config_.taps.empty()) return absl::InvalidArgumentError("taps: at least one is needed");
-  HFWA_ASSIGN_OR_RETURN(kernels_, KernelsFor(device_, options_.precision));
+  if (options_.make_kernels) {
+    kernels_ = options_.make_kernels(device_);
+  } else {
+    HFWA_ASSIGN_OR_RETURN(kernels_, KernelsFor(device_, options_.precision));
+  }
   HFWA_ASSIGN_OR_RETURN(tower_, VisionTower::Load(config_, files.weights, *kernels_));
   if (config_.has_language()) {
     HFWA_RETURN_IF_ERROR(LoadAdapters(files.weights));

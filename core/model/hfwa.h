@@ -2,6 +2,7 @@
 
 // The HFWA model: hfwa-spec sections 3 to 8.
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -38,6 +39,8 @@ struct HfwaOptions {
   std::optional<PromptTokens> prompt_tokens;
   // Sees intermediate values of Create and Forward; empty in production.
   Trace trace;
+  // Makes the kernels, whatever the precision, for tests; empty in production.
+  std::function<std::unique_ptr<kernels::Kernels>(at::Device)> make_kernels;
 };
 
 // Which parts of the forward pass are wanted.

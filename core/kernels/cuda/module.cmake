@@ -14,3 +14,14 @@ set_target_properties(hfwa_cuda PROPERTIES
   SKIP_BUILD_RPATH ON  # LibTorch has loaded the runtime
   LIBRARY_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/lib")
 install(TARGETS hfwa_cuda LIBRARY DESTINATION lib)
+
+# libhfwa_cuda_graph.so: its symbols of libtorch_cuda.so are found when it is loaded, after that one, so the CPU set
+# of LibTorch is enough to build it.
+add_library(hfwa_cuda_graph MODULE cuda/graph_module.cc)
+target_include_directories(hfwa_cuda_graph PRIVATE "${PROJECT_SOURCE_DIR}")
+target_include_directories(hfwa_cuda_graph SYSTEM PRIVATE ${CMAKE_CUDA_TOOLKIT_INCLUDE_DIRECTORIES})
+target_link_libraries(hfwa_cuda_graph PRIVATE torch_cpu hfwa_flags)
+set_target_properties(hfwa_cuda_graph PROPERTIES
+  SKIP_BUILD_RPATH ON
+  LIBRARY_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/lib")
+install(TARGETS hfwa_cuda_graph LIBRARY DESTINATION lib)
