@@ -30,7 +30,8 @@ namespace {
 
 constexpr char kVersion[] = HFWA_VERSION;
 
-// What is left to calls once the device has failed: whoever starts the server again waits for its end.
+// What is left to calls once the device has failed: whoever starts the server again waits for its
+// end.
 constexpr absl::Duration kFailedTimeout = absl::Milliseconds(4500);
 
 LogLevel LevelOf(const std::string& text) {

@@ -62,8 +62,8 @@ at::Tensor Bank::Match(const at::Tensor& tokens) const {
 
 void Bank::AddMatches(const at::Tensor& tokens, std::vector<kernels::RowMatch>& matches) const {
   for (size_t level = 0; level < tokens_.levels.size(); ++level) {
-    matches.push_back({tokens[static_cast<int64_t>(level)], tokens_.levels[level].get(), 0,
-                       tokens_.rows});
+    matches.push_back(
+        {tokens[static_cast<int64_t>(level)], tokens_.levels[level].get(), 0, tokens_.rows});
   }
 }
 

@@ -28,8 +28,8 @@ at::Tensor Pick(const at::Tensor& batch, const std::vector<int64_t>& places) {
   return batch.index_select(0, IndexOf(places, batch.device()));
 }
 
-// 1 - largest cosine of images `places`, [b, n, g, g]; 0 where an image has no bank, undefined where
-// none has.
+// 1 - largest cosine of images `places`, [b, n, g, g]; 0 where an image has no bank, undefined
+// where none has.
 at::Tensor MatchBanks(const Epilogue& epilogue, const model::ForwardResult& forward, int64_t grid,
                       absl::Span<const FinishRequest> requests,
                       const std::vector<int64_t>& places) {
@@ -45,8 +45,8 @@ at::Tensor MatchBanks(const Epilogue& epilogue, const model::ForwardResult& forw
   const at::Tensor few = at::rsub(epilogue.Maxima(matches), 1)
                              .view({static_cast<int64_t>(matched.size()), -1, grid, grid});
   if (matched.size() == places.size()) return few;
-  at::Tensor all = at::zeros(
-      {static_cast<int64_t>(places.size()), few.size(1), grid, grid}, few.options());
+  at::Tensor all =
+      at::zeros({static_cast<int64_t>(places.size()), few.size(1), grid, grid}, few.options());
   return all.index_copy_(0, IndexOf(matched, few.device()), few);
 }
 

@@ -16,10 +16,10 @@ namespace hfwa::engine {
 
 // What one image wants.
 struct FinishRequest {
-  bool wanted = false;                      // false: tokens and language difference alone
+  bool wanted = false;                     // false: tokens and language difference alone
   std::shared_ptr<const bank::Bank> bank;  // null: zero-shot
-  bool values = false;                      // the map's values
-  bool coloured = false;                    // the map in false colours over low..high
+  bool values = false;                     // the map's values
+  bool coloured = false;                   // the map in false colours over low..high
   float low = 0;
   float high = 1;
 };
@@ -34,8 +34,8 @@ struct FinishedMap {
 // True if the model's kernels finish batches.
 bool CanFinish(const model::Hfwa& model);
 
-// One entry an image, empty where it was not wanted. Waits for the device once. LibTorch's exceptions
-// pass through.
+// One entry an image, empty where it was not wanted. Waits for the device once. LibTorch's
+// exceptions pass through.
 std::vector<FinishedMap> FinishBatch(const model::Hfwa& model, const model::ForwardResult& forward,
                                      absl::Span<const FinishRequest> requests);
 

@@ -45,8 +45,8 @@ class DetectJob {
   std::atomic<bool> ended_ = false;
 };
 
-// What the device is to do for the job beyond encoding, if it finishes batches: not the maps of single
-// levels, which few want.
+// What the device is to do for the job beyond encoding, if it finishes batches: not the maps of
+// single levels, which few want.
 FinishRequest FinishOf(const DetectJob& job);
 
 // Score, threshold, verdict, maps and regions into job.result; everything after the device.

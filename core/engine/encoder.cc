@@ -12,6 +12,7 @@
 #include "absl/synchronization/notification.h"
 #include "core/base/status_macros.h"
 #include "core/engine/engine.h"
+#include "core/kernels/graph.h"
 #include "core/model/torch_errors.h"
 
 namespace hfwa::engine {
@@ -70,13 +71,27 @@ absl::Status Encoder::WarmUp() {
     absl::Duration took;
     HFWA_RETURN_IF_ERROR(RunTask(batching::Lane::kLive, [&]() -> absl::Status {
       const absl::Duration start = clock_->SteadyNow();
-      status = model_->Forward(at::zeros({size, 3, side, side}), classes).status();
+      status = ForwardBatch(at::zeros({size, 3, side, side}), classes).status();
       took = clock_->SteadyNow() - start;
       return status;
     }));
     batcher_->ObserveBatch(size, took);
   }
   return absl::OkStatus();
+}
+
+absl::Status Encoder::UseGraphs(int batch_max) {
+  return RunTask(batching::Lane::kLive, [&]() -> absl::Status {
+    std::string why;
+    auto graphed = model::GraphedForward::Create(
+        *model_, batch_max, [&] { return kernels::MakeGraph(model_->kernels().device(), &why); });
+    if (!graphed.ok()) {
+      return absl::Status(graphed.status().code(),
+                          absl::StrCat("CUDA graphs: ", graphed.status().message(), " ", why));
+    }
+    graphed_ = *std::move(graphed);
+    return absl::OkStatus();
+  });
 }
 
 void Encoder::Encode(Request request, const Done& done) {
@@ -146,7 +161,9 @@ void Encoder::Run(std::vector<std::unique_ptr<batching::Item>> items, batching::
       [&](int first, int count) {
         return RunPart(all.subspan(static_cast<size_t>(first), static_cast<size_t>(count)));
       },
-      [&](int image, const absl::Status& status) { all[static_cast<size_t>(image)]->done(status); });
+      [&](int image, const absl::Status& status) {
+        all[static_cast<size_t>(image)]->done(status);
+      });
 }
 
 absl::StatusOr<model::ForwardResult> Encoder::Forward(Works works,
@@ -164,7 +181,7 @@ absl::StatusOr<model::ForwardResult> Encoder::Forward(Works works,
   }
   HFWA_ASSIGN_OR_RETURN(
       model::ForwardResult result,
-      model_->Forward(images.size() == 1 ? images[0].unsqueeze(0) : at::stack(images), classes));
+      ForwardBatch(images.size() == 1 ? images[0].unsqueeze(0) : at::stack(images), classes));
   if (result.text_probs.defined()) {
     const at::Tensor anomalous = result.text_probs.select(1, 1).contiguous().cpu();
     std::copy_n(anomalous.data_ptr<float>(), works.size(), probabilities.begin());

@@ -1,7 +1,7 @@
 #pragma once
 
-#include <functional>
 #include <exception>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -20,6 +20,7 @@
 #include "core/engine/observer.h"
 #include "core/engine/part_runner.h"
 #include "core/engine/transfer.h"
+#include "core/model/graphed_forward.h"
 #include "core/model/hfwa.h"
 
 namespace hfwa::engine {
@@ -51,8 +52,8 @@ class Encoder {
     FinishRequest finish;
   };
 
-  // `errors_stick`: whether the device fails for good with its first INTERNAL error; a GPU does, where
-  // nothing is said.
+  // `errors_stick`: whether the device fails for good with its first INTERNAL error; a GPU does,
+  // where nothing is said.
   Encoder(std::unique_ptr<model::Hfwa> model, const batching::PlannerOptions& options,
           absl::Duration hang_limit, const Clock* clock, Observer* observer,
           std::optional<bool> errors_stick);
@@ -63,6 +64,10 @@ class Encoder {
   // Runs the model once for the smallest and for a larger batch, so that the first caller does not
   // pay for it and the cost model knows the device.
   absl::Status WarmUp();
+
+  // From now on by CUDA graphs, for batches up to `batch_max`; before the first Encode. UNAVAILABLE
+  // where there are none.
+  absl::Status UseGraphs(int batch_max);
 
   // `done` is called exactly once: on the device thread, where more work on the device may be done,
   // or, when refused, on the caller's or the reaper's.
@@ -81,8 +86,8 @@ class Encoder {
   absl::Duration EstimatedWait(batching::Lane lane) const { return batcher_->EstimatedWait(lane); }
   // Not OK once the device failed for good, or hangs.
   absl::Status healthy() const;
-  // The status of what LibTorch threw on the device thread; an error of a GPU stays with the process,
-  // so the device counts as failed then.
+  // The status of what LibTorch threw on the device thread; an error of a GPU stays with the
+  // process, so the device counts as failed then.
   absl::Status DeviceError(const std::exception& error);
 
  private:
@@ -95,6 +100,11 @@ class Encoder {
   // Encodes some images of a batch and ends their works; on an error none is ended.
   absl::Status RunPart(Works works);
   absl::StatusOr<model::ForwardResult> Forward(Works works, std::vector<double>& probabilities);
+  absl::StatusOr<model::ForwardResult> ForwardBatch(const at::Tensor& images,
+                                                    absl::Span<const int> classes) {
+    return graphed_ != nullptr ? graphed_->Forward(images, classes)
+                               : model_->Forward(images, classes);
+  }
   absl::Status Failed(absl::Status status);
 
   const std::unique_ptr<model::Hfwa> model_;
@@ -104,7 +114,8 @@ class Encoder {
   const bool errors_stick_;
   const bool finishes_;  // the model's kernels finish batches
   const Uploader uploader_;
-  PartRunner parts_;  // of the device thread
+  PartRunner parts_;                                // of the device thread
+  std::unique_ptr<model::GraphedForward> graphed_;  // likewise; null: no graphs
   mutable absl::Mutex mu_;
   absl::Status failure_ ABSL_GUARDED_BY(mu_);  // sticky
   std::unique_ptr<batching::Batcher> batcher_;

@@ -83,7 +83,10 @@ class LocalEngine final : public Engine {
   // so they end first.
   ~LocalEngine() override { encoder_.Close(); }
 
-  absl::Status WarmUp() { return encoder_.WarmUp(); }
+  absl::Status WarmUp() {
+    if (options_.cuda_graphs) HFWA_RETURN_IF_ERROR(encoder_.UseGraphs(options_.batch_max));
+    return encoder_.WarmUp();
+  }
 
   void Detect(DetectCall call) override;
   absl::StatusOr<std::unique_ptr<Registration>> Register(const std::string& product_id) override;

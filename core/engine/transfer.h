@@ -22,8 +22,8 @@ class Uploader {
  public:
   explicit Uploader(at::Device device);
 
-  // Starts to copy, through pinned memory; returns at once. The tensor itself where the device is the
-  // CPU, or has no memory left (who uses it copies it then).
+  // Starts to copy, through pinned memory; returns at once. The tensor itself where the device is
+  // the CPU, or has no memory left (who uses it copies it then).
   Uploaded Upload(const at::Tensor& values) const;
 
  private:
@@ -31,7 +31,8 @@ class Uploader {
   std::unique_ptr<const c10::Stream> stream_;  // null on the CPU
 };
 
-// Makes this thread's current stream wait for what was uploaded, before work that uses it is queued.
+// Makes this thread's current stream wait for what was uploaded, before work that uses it is
+// queued.
 void Await(const Uploaded& uploaded);
 
 // Copies to pinned host memory, all at once, and waits for that one time.

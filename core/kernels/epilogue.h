@@ -1,7 +1,8 @@
 #pragma once
 
-// What follows the model's forward pass, for a whole batch at once and without leaving the device. Only
-// devices for which that pays have it; elsewhere core/bank and core/model/maps.h go image by image.
+// What follows the model's forward pass, for a whole batch at once and without leaving the device.
+// Only devices for which that pays have it; elsewhere core/bank and core/model/maps.h go image by
+// image.
 //
 // LibTorch's exceptions pass through. B images, n levels, grid g.
 
@@ -40,8 +41,8 @@ class Epilogue {
  public:
   virtual ~Epilogue() = default;
 
-  // Rows::Maximum of each, one after the other: [sum of T]. All rows have one width and come from the
-  // kernels of this epilogue.
+  // Rows::Maximum of each, one after the other: [sum of T]. All rows have one width and come from
+  // the kernels of this epilogue.
   virtual at::Tensor Maxima(const std::vector<RowMatch>& matches) const = 0;
 
   // True if Combine takes maps of this kind.
@@ -51,8 +52,8 @@ class Epilogue {
   virtual CombinedMaps Combine(const MapSpec& spec, const at::Tensor& language_diff,
                                const at::Tensor& few) const = 0;
 
-  // Maps [B, h, w] fp32 in false colours (image::ColorMap): low[b] to high[b] over the 256 entries of
-  // `colours` [256, 3], 8-bit RGB. [B, h, w, 3] 8-bit.
+  // Maps [B, h, w] fp32 in false colours (image::ColorMap): low[b] to high[b] over the 256 entries
+  // of `colours` [256, 3], 8-bit RGB. [B, h, w, 3] 8-bit.
   virtual at::Tensor Colour(const at::Tensor& maps, const std::vector<float>& low,
                             const std::vector<float>& high, const at::Tensor& colours) const = 0;
 };

@@ -14,9 +14,9 @@ namespace hfwa::kernels {
 class Graph {
  public:
   virtual ~Graph() = default;
-  // Runs `work`, which must not wait for the device nor copy to or from pageable memory, and records
-  // what it queues. Memory that `work` takes belongs to the graph: what tensors it leaves hold the
-  // results of the last Replay.
+  // Runs `work`, which must not wait for the device nor copy to or from pageable memory, and
+  // records what it queues. Memory that `work` takes belongs to the graph: what tensors it leaves
+  // hold the results of the last Replay.
   virtual void Capture(const std::function<void()>& work) = 0;
   // Queues what was recorded on the current stream.
   virtual void Replay() = 0;

@@ -67,10 +67,9 @@ class EncoderTest : public ::testing::Test {
     ASSERT_TRUE(made.ok()) << made.status();
     images_ = lab::SeededImages(*config, 11, "image", kImages);
     references_ = lab::SeededImages(*config, 11, "reference", 3);
-    encoder_ = std::make_unique<Encoder>(*std::move(made),
-                                         batching::PlannerOptions{.batch_max = kImages},
-                                         absl::Seconds(60), &Clock::Real(), &observer_,
-                                         errors_stick);
+    encoder_ =
+        std::make_unique<Encoder>(*std::move(made), batching::PlannerOptions{.batch_max = kImages},
+                                  absl::Seconds(60), &Clock::Real(), &observer_, errors_stick);
   }
 
   // All images, in one batch: the device is held up until the last is there.
@@ -101,14 +100,14 @@ class EncoderTest : public ::testing::Test {
   }
 
   std::shared_ptr<const bank::Bank> MakeBank(int references) {
-    auto bank = bank::Bank::Create(
-        references, encoder_->model().kernels(), [&](int k) -> absl::StatusOr<at::Tensor> {
-          Encoder::Request request;
-          request.image = references_[k].clone();
-          auto encoded = encoder_->EncodeNow(std::move(request));
-          if (!encoded.ok()) return encoded.status();
-          return encoded->tokens;
-        });
+    auto bank = bank::Bank::Create(references, encoder_->model().kernels(),
+                                   [&](int k) -> absl::StatusOr<at::Tensor> {
+                                     Encoder::Request request;
+                                     request.image = references_[k].clone();
+                                     auto encoded = encoder_->EncodeNow(std::move(request));
+                                     if (!encoded.ok()) return encoded.status();
+                                     return encoded->tokens;
+                                   });
     EXPECT_TRUE(bank.ok()) << bank.status();
     return *bank;
   }
@@ -124,7 +123,9 @@ TEST_F(EncoderTest, a_batch_of_mixed_products_is_finished_as_each_image_would_be
   std::vector<FinishRequest> finish(kImages);
   for (int i = 0; i < kImages; ++i) {
     finish[static_cast<size_t>(i)] = {.wanted = i != 2,
-                                      .bank = i % 3 == 0 ? one : i % 3 == 1 ? three : nullptr,
+                                      .bank = i % 3 == 0   ? one
+                                              : i % 3 == 1 ? three
+                                                           : nullptr,
                                       .values = i != 3,
                                       .coloured = i % 2 == 1,
                                       .low = 0.1F * static_cast<float>(i),
@@ -206,10 +207,13 @@ TEST_F(EncoderTest, an_error_of_a_gpu_makes_it_unhealthy_at_once_and_for_good) {
 
 TEST_F(EncoderTest, an_error_of_a_gpu_in_a_task_counts_too) {
   Open({}, /*errors_stick=*/true);
-  EXPECT_FALSE(encoder_->RunTask(batching::Lane::kRegister, []() -> absl::Status {
-    TORCH_CHECK(false, "CUDA error: unspecified launch failure");
-    return absl::OkStatus();
-  }).ok());
+  EXPECT_FALSE(encoder_
+                   ->RunTask(batching::Lane::kRegister,
+                             []() -> absl::Status {
+                               TORCH_CHECK(false, "CUDA error: unspecified launch failure");
+                               return absl::OkStatus();
+                             })
+                   .ok());
   EXPECT_FALSE(encoder_->healthy().ok());
 }
 

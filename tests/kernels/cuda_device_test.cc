@@ -111,8 +111,8 @@ TEST_P(CudaDeviceTest, treats_rows_as_its_twin) {
   // Diagonal weights: the product is exact, so all that differs is the functions' last bit.
   const LinearWeights one{at::eye(64), RandomValues({64}, 4)}, two{at::eye(64), {}};
   const at::Tensor y = at::linspace(-12, 12, 64 * 64).view({64, 64});
-  for (const Activation activation : {Activation::kNone, Activation::kQuickGelu, Activation::kGelu,
-                                      Activation::kRelu}) {
+  for (const Activation activation :
+       {Activation::kNone, Activation::kQuickGelu, Activation::kGelu, Activation::kRelu}) {
     EXPECT_LE(LargestDifference(kernels_->PackMlp({one, two}, activation)->Apply(y.to(device_)),
                                 twins_->PackMlp({one, two}, activation)->Apply(y)),
               8 * Step())

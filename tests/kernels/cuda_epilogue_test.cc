@@ -1,13 +1,11 @@
-// Maps and colours of the CUDA kernels' twin against core/model/maps.h and core/image.
+// Maps of the CUDA kernels' twin against core/model/maps.h.
 
 #include <cmath>
-#include <cstring>
 #include <vector>
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
-#include "core/image/render.h"
 #include "core/kernels/cuda/cuda_kernels.h"
 #include "core/kernels/cuda/twin.h"
 #include "core/kernels/epilogue.h"
@@ -20,8 +18,7 @@ namespace {
 
 class CudaMapsTest : public ::testing::Test {
  protected:
-  const std::unique_ptr<Kernels> kernels_ =
-      MakeCudaKernels(cuda::Twin(), at::kCPU, at::kBFloat16);
+  const std::unique_ptr<Kernels> kernels_ = MakeCudaKernels(cuda::Twin(), at::kCPU, at::kBFloat16);
   const Epilogue& epilogue_ = *kernels_->epilogue();
 };
 
@@ -76,36 +73,6 @@ TEST_F(CudaMapsTest, filters_and_maps_too_large_for_a_block_are_not_taken) {
   EXPECT_TRUE(epilogue_.Takes({2048, 32.0}));
   EXPECT_FALSE(epilogue_.Takes({2048, 33.0}));
   EXPECT_FALSE(epilogue_.Takes({2049, 4.0}));
-}
-
-TEST_F(CudaMapsTest, colours_are_those_of_the_pictures) {
-  image::FloatMap ramp{.width = 256, .height = 1, .values = {}};
-  for (int i = 0; i < 256; ++i) ramp.values.push_back(static_cast<float>(i));
-  const image::Image table = image::ColorMap(ramp, 0, 255);
-  const at::Tensor colours =
-      at::tensor(at::ArrayRef<uint8_t>(table.rgb), at::kByte).view({256, 3});
-  for (const auto& [height, width] : {std::pair(336, 336), std::pair(7, 5), std::pair(1, 1)}) {
-    const int batch = 3;
-    at::Tensor maps = RandomValues({batch, height, width}, 3) * 2;
-    maps[1][0][0] = NAN;
-    maps[2][0][0] = INFINITY;
-    const std::vector<float> low = {-1.0F, 0.25F, 1.0F}, high = {2.0F, 0.7F, 1.0F};  // the last empty
-    const at::Tensor rgb = epilogue_.Colour(maps, low, high, colours);
-    for (int b = 0; b < batch; ++b) {
-      const at::Tensor plain = maps[b].contiguous();
-      const auto* values = plain.const_data_ptr<float>();
-      const image::FloatMap map{.width = width,
-                                .height = height,
-                                .values = {values, values + plain.numel()}};
-      const auto at_b = static_cast<size_t>(b);
-      const image::Image expected = image::ColorMap(map, low[at_b], high[at_b]);
-      const at::Tensor own = rgb[b].contiguous();
-      EXPECT_EQ(std::memcmp(own.const_data_ptr<uint8_t>(), expected.rgb.data(),
-                            expected.rgb.size()),
-                0)
-          << height << " x " << width << ", map " << b;
-    }
-  }
 }
 
 }  // namespace

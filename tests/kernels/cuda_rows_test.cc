@@ -29,7 +29,8 @@ TEST_P(CudaRowsTest, norms_are_those_of_the_definition) {
                        norm.bias.to(at::kDouble), norm.eps);
     const at::Tensor y = kernels_->LayerNormForLinear(x, norm);
     ASSERT_EQ(y.scalar_type(), GetParam());
-    EXPECT_LE(LargestDifference(y, expected), expected.abs().max().item<double>() * HalfStep() + 1e-5)
+    EXPECT_LE(LargestDifference(y, expected),
+              expected.abs().max().item<double>() * HalfStep() + 1e-5)
         << width;
   }
 }

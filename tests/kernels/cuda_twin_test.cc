@@ -40,8 +40,8 @@ TEST(CudaNumbersTest, sixteen_bit_types_convert_as_libtorch_converts_them) {
     // Rounding, ties, and what is too large or too small.
     const at::Tensor between =
         at::cat({RandomValues({4000}, 1) * 1e-6, RandomValues({4000}, 2) * 70000,
-                 at::tensor({65519.0F, 65520.0F, -65520.0F, 2.98e-8F, 2.99e-8F, 8.94e-8F, 1.00048828125F,
-                             1.00146484375F, 1.00390625F, 1.01171875F, 3.4e38F})});
+                 at::tensor({65519.0F, 65520.0F, -65520.0F, 2.98e-8F, 2.99e-8F, 8.94e-8F,
+                             1.00048828125F, 1.00146484375F, 1.00390625F, 1.01171875F, 3.4e38F})});
     const at::Tensor rounded = between.to(half ? at::kHalf : at::kBFloat16).view(at::kShort);
     for (int64_t i = 0; i < between.numel(); ++i) {
       const float value = between.const_data_ptr<float>()[i];
@@ -69,13 +69,13 @@ TEST(CudaMatchTest, any_range_of_rows_gives_the_largest_product) {
     rows->Put(0, values);
     EXPECT_LE(LargestDifference(rows->Get(0, c.rows), values), 1.0 / 2048);
     const at::Tensor kept = rows->Get(c.first, c.count).to(at::kDouble);
-    const at::Tensor expected =
-        at::mm(tokens.to(at::kHalf).to(at::kDouble), kept.t()).amax(1);
+    const at::Tensor expected = at::mm(tokens.to(at::kHalf).to(at::kDouble), kept.t()).amax(1);
     // Products of fp16 are exact in fp32; only the order of the sums differs.
     EXPECT_LE(LargestDifference(rows->Maximum(tokens, c.first, c.count), expected), 1e-6)
         << c.tokens << " tokens of " << c.width << ", rows " << c.first << " + " << c.count;
     // What fp16 costs.
-    const at::Tensor exact = at::mm(tokens, values.slice(0, c.first, c.first + c.count).t()).amax(1);
+    const at::Tensor exact =
+        at::mm(tokens, values.slice(0, c.first, c.first + c.count).t()).amax(1);
     EXPECT_LE(LargestDifference(expected, exact), 3e-4);
   }
 }

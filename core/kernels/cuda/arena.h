@@ -6,8 +6,8 @@
 
 namespace hfwa::kernels::cuda {
 
-// Places in a range of bytes: which are taken and which are free. What is taken stays where it is, and
-// neighbours that are given back become one. Knows no memory. Not thread-safe.
+// Places in a range of bytes: which are taken and which are free. What is taken stays where it is,
+// and neighbours that are given back become one. Knows no memory. Not thread-safe.
 class Arena {
  public:
   static constexpr int64_t kAlignment = 256;  // of every place, and what sizes are rounded up to
@@ -33,7 +33,7 @@ class Arena {
 
   const int64_t capacity_;
   int64_t taken_ = 0;
-  std::map<int64_t, int64_t> gaps_;           // offset to size
+  std::map<int64_t, int64_t> gaps_;          // offset to size
   std::multimap<int64_t, int64_t> by_size_;  // size to offset
 };
 

@@ -108,10 +108,10 @@ class CudaLinear final : public Linear {
   // function(Apply(x)), the bias unrounded.
   at::Tensor ApplyWith(Activation activation, const at::Tensor& x) const {
     at::Tensor y = Product(x);
-    launcher_.Run([&, task = TaskOf(y, bias_, nullptr)](const Api& api, cuda::Type type,
-                                                        void* stream) {
-      return api.activate(&task, type, FunctionOf(activation), stream);
-    });
+    launcher_.Run(
+        [&, task = TaskOf(y, bias_, nullptr)](const Api& api, cuda::Type type, void* stream) {
+          return api.activate(&task, type, FunctionOf(activation), stream);
+        });
     return y;
   }
 
@@ -129,8 +129,8 @@ class CudaLinear final : public Linear {
 
 class CudaMlp final : public Mlp {
  public:
-  CudaMlp(const std::vector<LinearWeights>& layers, Activation activation,
-          const Launcher& launcher, at::ScalarType type)
+  CudaMlp(const std::vector<LinearWeights>& layers, Activation activation, const Launcher& launcher,
+          at::ScalarType type)
       : activation_(activation) {
     for (const LinearWeights& layer : layers)
       layers_.push_back(std::make_unique<CudaLinear>(layer, launcher, type));
@@ -264,9 +264,8 @@ class CudaEpilogue final : public Epilogue {
                        .radius = 0,
                        .weights = {}};
     SetWeights(spec, task);
-    launcher_.Run([&](const Api& api, cuda::Type, void* stream) {
-      return api.combine_maps(&task, stream);
-    });
+    launcher_.Run(
+        [&](const Api& api, cuda::Type, void* stream) { return api.combine_maps(&task, stream); });
     return maps;
   }
 
@@ -279,8 +278,8 @@ class CudaEpilogue final : public Epilogue {
     const at::Tensor values = maps.contiguous();
     const at::Tensor range = at::tensor(ranges).to(launcher_.device());
     const at::Tensor table = colours.to(launcher_.device()).contiguous();
-    at::Tensor rgb = at::empty({batch, maps.size(1), maps.size(2), 3},
-                               values.options().dtype(at::kByte));
+    at::Tensor rgb =
+        at::empty({batch, maps.size(1), maps.size(2), 3}, values.options().dtype(at::kByte));
     const cuda::ColourTask task{.map = values.const_data_ptr<float>(),
                                 .low = range.const_data_ptr<float>(),
                                 .scale = range.const_data_ptr<float>() + batch,

@@ -1,5 +1,5 @@
-// libhfwa_cuda_graph.so: LibTorch's CUDA graphs behind core/kernels/graph.h. Apart from the program,
-// since it names symbols of libtorch_cuda.so, which is loaded before it.
+// libhfwa_cuda_graph.so: LibTorch's CUDA graphs behind core/kernels/graph.h. Apart from the
+// program, since it names symbols of libtorch_cuda.so, which is loaded before it.
 
 #include <ATen/cuda/CUDAGraph.h>
 #include <c10/cuda/CUDAGuard.h>

@@ -9,8 +9,8 @@
 namespace hfwa::kernels::cuda {
 
 inline constexpr int kMapThreads = 256;
-inline constexpr int kTile = 32;      // pixels a side that a block of the vertical pass makes
-inline constexpr int kBandRows = 4;   // rows that a block of the horizontal pass makes
+inline constexpr int kTile = 32;     // pixels a side that a block of the vertical pass makes
+inline constexpr int kBandRows = 4;  // rows that a block of the horizontal pass makes
 
 HFWA_DEVICE int VerticalSharedBytes(const MapTask& task) {
   return (kTile + 2 * task.radius) * kTile * static_cast<int>(sizeof(float));
@@ -71,8 +71,8 @@ HFWA_DEVICE void VerticalBlock(Block& block, const MapTask& task, int tile_y, in
       const float* center = shared + i + task.radius * kTile;
       double sum = task.weights[0] * static_cast<double>(*center);
       for (int k = 1; k <= task.radius; ++k) {
-        sum += task.weights[k] * (static_cast<double>(center[-k * kTile]) +
-                                  static_cast<double>(center[k * kTile]));
+        sum += task.weights[k] *
+               (static_cast<double>(center[-k * kTile]) + static_cast<double>(center[k * kTile]));
       }
       task.between[(static_cast<int64_t>(b) * task.size + y) * task.size + x] =
           static_cast<float>(sum);
@@ -112,8 +112,9 @@ HFWA_DEVICE void HorizontalBlock(Block& block, const MapTask& task, int band, in
     }
   });
   for (int mask = 1; mask < 32; mask *= 2) {
-    block.ReduceXor(mask, [&](int t) -> float& { return best[t]; },
-                    [](float x, float y) { return Larger(x, y); });
+    block.ReduceXor(
+        mask, [&](int t) -> float& { return best[t]; },
+        [](float x, float y) { return Larger(x, y); });
   }
   block.ForEach([&](int t) {
     if (t % 32 == 0) block.AtomicMax(task.maximum + b, KeyOf(best[t]));

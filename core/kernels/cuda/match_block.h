@@ -3,8 +3,8 @@
 // One block's part of the matching: a tile of tokens against a chunk of rows, by tensor cores, the
 // maximum taken while the products are in registers; no product reaches memory.
 //
-// `Block` is how a block of kMatchThreads threads runs: on the device (device_block.cuh) or one thread
-// after the other (twin_block.h), where tensor cores are spelt out by the instruction set's
+// `Block` is how a block of kMatchThreads threads runs: on the device (device_block.cuh) or one
+// thread after the other (twin_block.h), where tensor cores are spelt out by the instruction set's
 // description.
 
 #include "core/kernels/cuda/numbers.h"
@@ -14,9 +14,9 @@ namespace hfwa::kernels::cuda {
 inline constexpr int kMatchThreads = 256;  // 8 warps: 2 along the tokens, 4 along the rows
 inline constexpr int kTileTokens = 128;
 inline constexpr int kTileRows = 128;
-inline constexpr int kStep = 32;    // of the width, a stage
-inline constexpr int kPitch = 40;   // values a line in shared memory: 8 lines meet 8 groups of banks
-inline constexpr int kStages = 3;   // of the pipeline from global to shared memory
+inline constexpr int kStep = 32;   // of the width, a stage
+inline constexpr int kPitch = 40;  // values a line in shared memory: 8 lines meet 8 groups of banks
+inline constexpr int kStages = 3;  // of the pipeline from global to shared memory
 inline constexpr int kChunkTiles = 8;  // tiles of rows that a block walks
 inline constexpr int kPiece = 8;       // values that one copy moves: 16 bytes
 inline constexpr int kStageValues = (kTileTokens + kTileRows) * kPitch;
@@ -105,7 +105,9 @@ struct Matcher {
               const int line = kTileTokens + t / 64 * kWarpRows + n * 8 + row;
               return stage + line * kPitch + k + lane / 8 % 2 * 8;
             },
-            [&](int t, int matrix) -> uint32_t& { return b[n + matrix / 2][t].values[matrix % 2]; });
+            [&](int t, int matrix) -> uint32_t& {
+              return b[n + matrix / 2][t].values[matrix % 2];
+            });
       }
       HFWA_UNROLL
       for (int m = 0; m < kTokenFragments; ++m) {
@@ -149,12 +151,12 @@ struct Matcher {
       for (int half = 0; half < 2; ++half) {
         // Four threads have columns of one token.
         for (int mask = 1; mask <= 2; mask *= 2) {
-          block.ReduceXor(mask, [&](int t) -> float& { return registers[t].best[m][half]; },
-                          [](float x, float y) { return Larger(x, y); });
+          block.ReduceXor(
+              mask, [&](int t) -> float& { return registers[t].best[m][half]; },
+              [](float x, float y) { return Larger(x, y); });
         }
         block.ForEach([&](int t) {
-          const int token =
-              first_token + t / 32 % 2 * kWarpTokens + m * 16 + half * 8 + t % 32 / 4;
+          const int token = first_token + t / 32 % 2 * kWarpTokens + m * 16 + half * 8 + t % 32 / 4;
           if (t % 4 != 0 || token >= task.token_count) return;
           block.AtomicMax(keys + token, KeyOf(registers[t].best[m][half]));
         });

@@ -41,8 +41,8 @@ __global__ void DecodeKeys(const __grid_constant__ MatchGroup group) {
 int Match(const MatchTask* tasks, int count, int width, void* stream_handle) {
   auto* const stream = static_cast<cudaStream_t>(stream_handle);
   // Of the current device; cheap, and there may be several.
-  cudaError_t error = cudaFuncSetAttribute(
-      MatchKernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kMatchSharedBytes);
+  cudaError_t error = cudaFuncSetAttribute(MatchKernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                           kMatchSharedBytes);
   for (int first = 0; first < count && error == cudaSuccess; first += kGroup) {
     MatchGroup group;
     const int part = count - first < kGroup ? count - first : kGroup;
@@ -64,7 +64,8 @@ int Match(const MatchTask* tasks, int count, int width, void* stream_handle) {
   return error;
 }
 
-__global__ void __launch_bounds__(kMapThreads) VerticalKernel(const __grid_constant__ MapTask task) {
+__global__ void __launch_bounds__(kMapThreads)
+    VerticalKernel(const __grid_constant__ MapTask task) {
   extern __shared__ float map_shared[];
   DeviceBlock block;
   VerticalBlock(block, task, static_cast<int>(blockIdx.y), static_cast<int>(blockIdx.x),
@@ -173,8 +174,8 @@ int AddResidual(const BiasTask* task, Type type, void* stream_handle) {
 
 const char* ErrorName(int error) { return cudaGetErrorString(static_cast<cudaError_t>(error)); }
 
-constexpr Api kApi = {kApiVersion, ErrorName, Match, CombineMaps, Colour, LayerNorm, Activated,
-                      AddResidual};
+constexpr Api kApi = {kApiVersion, ErrorName, Match,     CombineMaps,
+                      Colour,      LayerNorm, Activated, AddResidual};
 
 }  // namespace
 

@@ -1,8 +1,8 @@
 #pragma once
 
-// What the CUDA module offers: plain pointers and numbers, so that it needs no LibTorch. The program
-// loads the module at run time (module_loader.h); the twin (twin.h) offers the same on the CPU, block
-// by block, by the same code.
+// What the CUDA module offers: plain pointers and numbers, so that it needs no LibTorch. The
+// program loads the module at run time (module_loader.h); the twin (twin.h) offers the same on the
+// CPU, block by block, by the same code.
 //
 // Pointers are to the device's memory (the twin's: the host's). Work is queued on `stream`, a
 // cudaStream_t of the current device. Functions return 0, or the cudaError_t that the launch met.
@@ -42,17 +42,17 @@ struct MapTask {
   int32_t levels;
   int32_t grid;
   int32_t size;
-  int32_t radius;                   // of the Gaussian, 0 to kRadiusMax
+  int32_t radius;                  // of the Gaussian, 0 to kRadiusMax
   double weights[kRadiusMax + 1];  // of offsets 0 to radius
 };
 
 // False colours of maps.
 struct ColourTask {
-  const float* map;       // [B, pixels]
-  const float* low;       // [B]: value of colour 0
-  const float* scale;     // [B]: colours per unit, 0 for an empty range
+  const float* map;        // [B, pixels]
+  const float* low;        // [B]: value of colour 0
+  const float* scale;      // [B]: colours per unit, 0 for an empty range
   const uint8_t* colours;  // [256, 3] RGB
-  uint8_t* rgb;           // [B, pixels, 3], on 4 bytes
+  uint8_t* rgb;            // [B, pixels, 3], on 4 bytes
   int32_t batch;
   int32_t pixels;
 };

@@ -1,7 +1,7 @@
 #pragma once
 
-// Numeric functions that the CUDA kernels and their twin share. One rounding an operation: the module
-// is compiled without contraction, as the rest is.
+// Numeric functions that the CUDA kernels and their twin share. One rounding an operation: the
+// module is compiled without contraction, as the rest is.
 
 #include <cmath>
 #include <cstdint>

@@ -13,9 +13,10 @@
 
 namespace hfwa::kernels::cuda {
 
-// The one pool that all banks' rows live in: slabs of device memory, each divided by an Arena, so that
-// banks that come and go do not break up the memory that batches need. Thread-safe. What is given back
-// is reused in the order of the default stream, on which all of the engine's work on banks is queued.
+// The one pool that all banks' rows live in: slabs of device memory, each divided by an Arena, so
+// that banks that come and go do not break up the memory that batches need. Thread-safe. What is
+// given back is reused in the order of the default stream, on which all of the engine's work on
+// banks is queued.
 class RowPool : public std::enable_shared_from_this<RowPool> {
  public:
   static constexpr int64_t kSlabBytes = 256LL << 20;

@@ -25,8 +25,8 @@ HFWA_DEVICE void Store4(uint16_t* to, const Bits4& four) { *reinterpret_cast<Bit
 template <typename Block>
 HFWA_DEVICE void SumWarp(Block& block, typename Block::template PerThread<float>& sums) {
   for (int mask = 16; mask > 0; mask /= 2) {
-    block.ReduceXor(mask, [&](int t) -> float& { return sums[t]; },
-                    [](float x, float y) { return x + y; });
+    block.ReduceXor(
+        mask, [&](int t) -> float& { return sums[t]; }, [](float x, float y) { return x + y; });
   }
 }
 
@@ -69,8 +69,8 @@ HFWA_DEVICE void NormBlock(Block& block, const NormTask& task, int64_t group) {
       Bits4 y;
       HFWA_UNROLL
       for (int j = 0; j < 4; ++j) {
-        y.values[j] = Store16<kType>((x.values[j] - mean[t]) * factor * weight.values[j] +
-                                     bias.values[j]);
+        y.values[j] =
+            Store16<kType>((x.values[j] - mean[t]) * factor * weight.values[j] + bias.values[j]);
       }
       Store4(task.y + row_of(t) * task.width + i, y);
     }
@@ -89,8 +89,7 @@ HFWA_DEVICE void ActivateQuad(const BiasTask& task, int64_t quad) {
   const Float4 bias = BiasOf(task, quad);
   HFWA_UNROLL
   for (int j = 0; j < 4; ++j) {
-    y.values[j] =
-        Store16<kType>(Activate<kFunction>(Load16<kType>(y.values[j]) + bias.values[j]));
+    y.values[j] = Store16<kType>(Activate<kFunction>(Load16<kType>(y.values[j]) + bias.values[j]));
   }
   Store4(task.y + quad * 4, y);
 }

@@ -4,8 +4,8 @@
 
 namespace hfwa::kernels::cuda {
 
-// The module's functions on the CPU, block by block, thread by thread: what the device is expected to
-// compute. Slow, for tests alone. Pointers are to the host's memory, streams are ignored.
+// The module's functions on the CPU, block by block, thread by thread: what the device is expected
+// to compute. Slow, for tests alone. Pointers are to the host's memory, streams are ignored.
 const Api& Twin();
 
 }  // namespace hfwa::kernels::cuda

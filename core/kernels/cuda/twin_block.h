@@ -1,8 +1,8 @@
 #pragma once
 
-// A block of threads on the CPU, one after the other: the twin of device_block.cuh. What a warp does
-// together is spelt out by the instruction set's description (PTX ISA: ldmatrix, mma.m16n8k16), so
-// that the kernels' own arithmetic of indices is what is tested.
+// A block of threads on the CPU, one after the other: the twin of device_block.cuh. What a warp
+// does together is spelt out by the instruction set's description (PTX ISA: ldmatrix,
+// mma.m16n8k16), so that the kernels' own arithmetic of indices is what is tested.
 
 #include <algorithm>
 #include <cstdint>
