@@ -33,12 +33,13 @@ at::Tensor Pick(const at::Tensor& batch, const std::vector<int64_t>& places) {
 at::Tensor MatchBanks(const Epilogue& epilogue, const model::ForwardResult& forward, int64_t grid,
                       absl::Span<const FinishRequest> requests,
                       const std::vector<int64_t>& places) {
+  const at::Tensor tokens = forward.tokens.to(at::kHalf);  // once, not for each image and level
   std::vector<kernels::RowMatch> matches;
   std::vector<int64_t> matched;  // indices into `places`
   for (size_t i = 0; i < places.size(); ++i) {
     const bank::Bank* bank = requests[static_cast<size_t>(places[i])].bank.get();
     if (bank == nullptr) continue;
-    bank->AddMatches(forward.tokens[places[i]], matches);
+    bank->AddMatches(tokens[places[i]], matches);
     matched.push_back(static_cast<int64_t>(i));
   }
   if (matches.empty()) return {};

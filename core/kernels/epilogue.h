@@ -16,7 +16,8 @@
 
 namespace hfwa::kernels {
 
-// Tokens [T, E] fp32 against rows first to first + count - 1, count >= 1.
+// Tokens [T, E] fp32, or fp16 where a whole batch was converted at once, against rows first to
+// first + count - 1, count >= 1.
 struct RowMatch {
   at::Tensor tokens;
   const Rows* rows = nullptr;

@@ -168,9 +168,10 @@ class Bench {
   }
 
   at::Tensor Match(const kernels::Epilogue& epilogue, const model::ForwardResult& result) const {
+    const at::Tensor tokens = result.tokens.to(at::kHalf);
     std::vector<kernels::RowMatch> matches;
     for (int64_t b = 0; b < result.tokens.size(0); ++b)
-      banks_[static_cast<size_t>(b) % banks_.size()]->AddMatches(result.tokens[b], matches);
+      banks_[static_cast<size_t>(b) % banks_.size()]->AddMatches(tokens[b], matches);
     const int64_t grid = model_->config().vision.grid();
     return at::rsub(epilogue.Maxima(matches), 1).view({result.tokens.size(0), -1, grid, grid});
   }

@@ -180,7 +180,7 @@ class CudaRows final : public Rows {
 at::Tensor MaximaOneByOne(const std::vector<RowMatch>& matches) {
   std::vector<at::Tensor> maxima;
   for (const RowMatch& match : matches)
-    maxima.push_back(match.rows->Maximum(match.tokens, match.first, match.count));
+    maxima.push_back(match.rows->Maximum(match.tokens.to(at::kFloat), match.first, match.count));
   return at::cat(maxima);
 }
 
