@@ -80,6 +80,22 @@ TEST(CudaMatchTest, any_range_of_rows_gives_the_largest_product) {
   }
 }
 
+TEST(CudaMatchTest, the_last_row_counts_and_none_beyond_it) {
+  // Products that rise from row to row and stay negative: what is beyond the last would be larger,
+  // be it the next row or the zeros that fill a tile up.
+  const auto kernels = Twins();
+  const at::Tensor token = UnitRows(1, 16, 1);
+  const at::Tensor factors = at::linspace(-1.0, -0.1, 300).view({-1, 1});
+  const auto rows = kernels->MakeRows(300, 16);
+  rows->Put(0, at::matmul(factors, token));
+  const at::Tensor products = at::mm(rows->Get(0, 300), token.to(at::kHalf).to(at::kFloat).t());
+  for (int count = 1; count <= 290; count += count < 20 || count > 120 ? 1 : 20) {
+    EXPECT_NEAR(rows->Maximum(token, 3, count).item<float>(), products[3 + count - 1].item<float>(),
+                1e-6)
+        << count;
+  }
+}
+
 TEST(CudaMatchTest, mixed_products_in_one_launch_give_what_each_gives_alone) {
   const auto kernels = Twins();
   std::vector<std::unique_ptr<Rows>> banks;
