@@ -179,6 +179,7 @@ class CudaRows final : public Rows {
 // Of rows that the module does not take.
 at::Tensor MaximaOneByOne(const std::vector<RowMatch>& matches) {
   std::vector<at::Tensor> maxima;
+  maxima.reserve(matches.size());
   for (const RowMatch& match : matches)
     maxima.push_back(match.rows->Maximum(match.tokens.to(at::kFloat), match.first, match.count));
   return at::cat(maxima);

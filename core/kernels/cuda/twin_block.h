@@ -91,6 +91,7 @@ struct TwinBlock {
   void ReduceXor(int mask, const Value& value, const Combine& combine) const {
     using T = std::decay_t<decltype(value(0))>;
     std::vector<T> before;
+    before.reserve(kThreads);
     for (int t = 0; t < kThreads; ++t) before.push_back(value(t));
     for (int t = 0; t < kThreads; ++t) {
       value(t) = combine(before[static_cast<size_t>(t)], before[static_cast<size_t>(t ^ mask)]);
