@@ -17,6 +17,7 @@ engine::LocalEngineOptions EngineOptionsOf(const ServerConfig& config) {
   options.data_directory = config.data;
   options.device = config.device;
   options.precision = config.precision;
+  options.cuda_graphs = config.cuda_graphs;
   options.compute_threads = config.threads;
   options.decode_threads = config.decode_threads > 0 ? config.decode_threads : config.threads;
   options.batch_max = config.max_batch;

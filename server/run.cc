@@ -6,6 +6,7 @@
 #include <csignal>
 #include <ctime>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdio>
 #include <iostream>
@@ -28,6 +29,10 @@ namespace hfwa::server {
 namespace {
 
 constexpr char kVersion[] = HFWA_VERSION;
+
+// What is left to calls once the device has failed: whoever starts the server again waits for its
+// end.
+constexpr absl::Duration kFailedTimeout = absl::Milliseconds(4500);
 
 LogLevel LevelOf(const std::string& text) {
   return text == "debug"     ? LogLevel::kDebug
@@ -130,20 +135,24 @@ int Serve(const LoadedConfig& loaded, const EngineFactory& make_engine) {
                      {"model", engine->model().name},
                      {"model_digest", engine->model().digest},
                      {"device", engine->model().device},
+                     {"kernels", engine->model().kernels},
                      {"precision", engine->model().precision}});
 
   int signal = 0;
   while (signal == 0 && !(*server)->device_failed())
     signal = WaitForSignal(absl::Milliseconds(100));
   const absl::Duration start = Clock::Real().SteadyNow();
+  const absl::Duration timeout =
+      signal != 0 ? config.drain_timeout : std::min(config.drain_timeout, kFailedTimeout);
   (*server)->StopServing();
+  if (signal == 0) log.Error("the device has failed, ending");
   log.Info("draining", {{"signal", int64_t{signal}}});
   {
-    const HastyExit hasty(start + config.drain_timeout, &log);
+    const HastyExit hasty(start + timeout, &log);
     // Load balancers learn of NOT_SERVING with some delay; what they send meanwhile is answered.
     if (signal != 0) absl::SleepFor(config.drain_grace);
     const absl::Duration spent = Clock::Real().SteadyNow() - start;
-    (*server)->Stop(config.drain_timeout - spent - kDrainReserve);
+    (*server)->Stop(timeout - spent - kDrainReserve);
     server->reset();
     engine.reset();
   }

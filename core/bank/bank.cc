@@ -154,6 +154,13 @@ at::Tensor Bank::Match(const at::Tensor& tokens) const {
   return MatchRange(tokens, 0, references_);
 }
 
+void Bank::AddMatches(const at::Tensor& tokens, std::vector<kernels::RowMatch>& matches) const {
+  for (size_t level = 0; level < tokens_.levels.size(); ++level) {
+    matches.push_back(
+        {tokens[static_cast<int64_t>(level)], tokens_.levels[level].get(), 0, tokens_.rows});
+  }
+}
+
 at::Tensor Bank::MatchSelf(const at::Tensor& tokens, int k, int radius) const {
   const int64_t length = tokens.size(1);
   const auto grid = static_cast<int64_t>(std::lround(std::sqrt(static_cast<double>(length))));

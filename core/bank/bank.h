@@ -12,6 +12,7 @@
 #include <ATen/core/Tensor.h>
 
 #include "absl/status/statusor.h"
+#include "core/kernels/epilogue.h"
 #include "core/kernels/kernels.h"
 #include "core/model/maps.h"
 
@@ -55,6 +56,9 @@ class Bank {
 
   // The same over the whole bank, in blocks, so that the memory for similarities is bounded.
   at::Tensor Match(const at::Tensor& tokens) const;
+
+  // What Match takes the largest cosine of, for matching several images at once: one entry a level.
+  void AddMatches(const at::Tensor& tokens, std::vector<kernels::RowMatch>& matches) const;
 
   // A stand-in for another good part where there is only one: reference k's tokens [n, L, E]
   // against its own rows more than `radius` patches away (in either direction). [n, g, g]; 0 where

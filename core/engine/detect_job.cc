@@ -14,6 +14,22 @@ namespace {
 // shape.
 constexpr double kMapPixelsMax = 4e6;
 
+// True if the map is shown as the device draws it.
+bool DrawnByDevice(const DetectOutputs& outputs) {
+  return outputs.map && outputs.format == MapFormat::kPngColor && outputs.size == MapSize::kModel;
+}
+
+absl::StatusOr<RenderedMap> RenderDrawn(const image::Image& picture, double low, double high) {
+  RenderedMap rendered{.width = picture.width,
+                       .height = picture.height,
+                       .format = MapFormat::kPngColor,
+                       .data = {},
+                       .display_low = low,
+                       .display_high = high};
+  HFWA_ASSIGN_OR_RETURN(rendered.data, image::EncodePng(picture));
+  return rendered;
+}
+
 absl::StatusOr<RenderedMap> Render(const image::FloatMap& map, const DetectOutputs& outputs,
                                    int grid, const DetectResult& result, double low, double high) {
   int width = map.width;
@@ -119,6 +135,17 @@ void DetectJob::Took(Stage stage, absl::Duration duration) {
     observer_->OnStage(stage, duration);  // encode is counted once a batch
 }
 
+FinishRequest FinishOf(const DetectJob& job) {
+  const DetectOutputs& outputs = job.call.outputs;
+  const bool drawn = DrawnByDevice(outputs);
+  return {.wanted = !outputs.level_maps,
+          .bank = job.product_bank->bank,
+          .values = outputs.regions || (outputs.map && !drawn),
+          .coloured = drawn,
+          .low = static_cast<float>(job.product_bank->score_model.display_low()),
+          .high = static_cast<float>(job.product_bank->score_model.display_high())};
+}
+
 absl::Status Judge(DetectJob& job, const Clock& clock) {
   const absl::Duration start = clock.SteadyNow();
   DetectResult& result = job.result;
@@ -144,7 +171,9 @@ absl::Status Judge(DetectJob& job, const Clock& clock) {
   const double high = score_model.display_high();
   const int grid = job.result.grid_size;
   if (outputs.map) {
-    HFWA_ASSIGN_OR_RETURN(result.map, Render(job.map, outputs, grid, result, low, high));
+    HFWA_ASSIGN_OR_RETURN(result.map, job.coloured.width > 0
+                                          ? RenderDrawn(job.coloured, low, high)
+                                          : Render(job.map, outputs, grid, result, low, high));
   }
   for (const image::FloatMap& map : job.level_maps) {
     const auto levels = static_cast<double>(job.level_maps.size());

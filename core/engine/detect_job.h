@@ -5,6 +5,7 @@
 
 #include "core/base/clock.h"
 #include "core/engine/admission.h"
+#include "core/engine/batch_epilogue.h"
 #include "core/engine/engine.h"
 #include "core/engine/product_banks.h"
 #include "core/image/render.h"
@@ -43,6 +44,7 @@ class DetectJob {
   // Between device and rendering:
   image::FloatMap map;
   std::vector<image::FloatMap> level_maps;
+  image::Image coloured;  // the map as it is to be shown, where the device has drawn it
 
  private:
   const Clock* const clock_;
@@ -50,6 +52,10 @@ class DetectJob {
   const absl::Duration start_;
   std::atomic<bool> ended_ = false;
 };
+
+// What the device is to do for the job beyond encoding, if it finishes batches: not the maps of
+// single levels, which few want.
+FinishRequest FinishOf(const DetectJob& job);
 
 // Score, threshold, verdict, maps and regions into job.result; everything after the device.
 // INTERNAL if a picture can't be encoded or a value is not finite.

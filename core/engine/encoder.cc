@@ -12,6 +12,8 @@
 #include "absl/synchronization/notification.h"
 #include "core/base/status_macros.h"
 #include "core/engine/engine.h"
+#include "core/kernels/graph.h"
+#include "core/model/torch_errors.h"
 
 namespace hfwa::engine {
 
@@ -23,6 +25,7 @@ struct Encoder::Work final : batching::Item {
   void Refuse(const absl::Status& status) override { done(status); }
 
   Request request;
+  Uploaded image;
   Done done;
   absl::Duration submitted;
 };
@@ -38,10 +41,18 @@ struct Encoder::Task final : batching::Item {
 
 Encoder::Encoder(std::unique_ptr<model::Hfwa> model, const batching::PlannerOptions& options,
                  absl::Duration hang_limit, const Clock* clock, Observer* observer)
+    : Encoder(std::move(model), options, hang_limit, clock, observer, std::nullopt) {}
+
+Encoder::Encoder(std::unique_ptr<model::Hfwa> model, const batching::PlannerOptions& options,
+                 absl::Duration hang_limit, const Clock* clock, Observer* observer,
+                 std::optional<bool> errors_stick)
     : model_(std::move(model)),
       hang_limit_(hang_limit),
       clock_(clock),
       observer_(observer),
+      errors_stick_(errors_stick.value_or(!model_->kernels().device().is_cpu())),
+      finishes_(CanFinish(*model_)),
+      uploader_(model_->kernels().device()),
       batcher_(std::make_unique<batching::Batcher>(
           options, clock,
           [this](auto items, batching::Reason reason) { Run(std::move(items), reason); },
@@ -63,13 +74,27 @@ absl::Status Encoder::WarmUp() {
     absl::Duration took;
     HFWA_RETURN_IF_ERROR(RunTask(batching::Lane::kLive, [&]() -> absl::Status {
       const absl::Duration start = clock_->SteadyNow();
-      status = model_->Forward(at::zeros({size, 3, side, side}), classes).status();
+      status = ForwardBatch(at::zeros({size, 3, side, side}), classes).status();
       took = clock_->SteadyNow() - start;
       return status;
     }));
     batcher_->ObserveBatch(size, took);
   }
   return absl::OkStatus();
+}
+
+absl::Status Encoder::UseGraphs(int batch_max) {
+  return RunTask(batching::Lane::kLive, [&]() -> absl::Status {
+    std::string why;
+    auto graphed = model::GraphedForward::Create(
+        *model_, batch_max, [&] { return kernels::MakeGraph(model_->kernels().device(), &why); });
+    if (!graphed.ok()) {
+      return absl::Status(graphed.status().code(),
+                          absl::StrCat("CUDA graphs: ", graphed.status().message(), " ", why));
+    }
+    graphed_ = *std::move(graphed);
+    return absl::OkStatus();
+  });
 }
 
 void Encoder::Encode(Request request, const Done& done) {
@@ -80,6 +105,13 @@ void Encoder::Encode(Request request, const Done& done) {
                           .alone = false,
                           .promised = request.promised};
   auto work = std::make_unique<Work>(std::move(request), done, clock_->SteadyNow());
+  try {
+    work->image = uploader_.Upload(work->request.image);
+  } catch (const std::exception& e) {
+    done(DeviceError(e));
+    return;
+  }
+  work->request.image.reset();
   if (absl::Status status = batcher_->Submit(std::move(work), info); !status.ok())
     done(std::move(status));
 }
@@ -105,10 +137,8 @@ absl::Status Encoder::RunTask(batching::Lane lane, std::function<absl::Status()>
       try {
         at::NoGradGuard no_grad;
         outcome = task();
-      } catch (const c10::Error& e) {
-        outcome = absl::InternalError(e.what_without_backtrace());
       } catch (const std::exception& e) {
-        outcome = absl::InternalError(e.what());
+        outcome = DeviceError(e);
       }
     }
     ended.Notify();
@@ -125,49 +155,94 @@ void Encoder::Run(std::vector<std::unique_ptr<batching::Item>> items, batching::
     return;
   }
   at::NoGradGuard no_grad;
-  const absl::Duration start = clock_->SteadyNow();
   std::vector<Work*> works;
+  for (const auto& item : items) works.push_back(static_cast<Work*>(item.get()));
+  const Works all(works);
+  const int size = static_cast<int>(works.size());
+  observer_->OnBatch(size, batching::ReasonName(reason));
+  parts_.Run(
+      size,
+      [&](int first, int count) {
+        return RunPart(all.subspan(static_cast<size_t>(first), static_cast<size_t>(count)));
+      },
+      [&](int image, const absl::Status& status) {
+        all[static_cast<size_t>(image)]->done(status);
+      });
+}
+
+absl::StatusOr<model::ForwardResult> Encoder::Forward(Works works,
+                                                      std::vector<double>& probabilities) {
   std::vector<at::Tensor> images;
   std::vector<int> classes;
-  for (const auto& item : items) {
-    works.push_back(static_cast<Work*>(item.get()));
-    images.push_back(works.back()->request.image);
-    classes.push_back(works.back()->request.class_index);
+  for (const Work* work : works) {
+    Await(work->image);
+    images.push_back(work->image.values);
+    classes.push_back(work->request.class_index);
   }
-  const int size = static_cast<int>(works.size());
-  absl::StatusOr<model::ForwardResult> result = absl::UnknownError("");
+  // An image that found no room on the device when it came is still on the host.
+  if (images.size() > 1) {
+    for (at::Tensor& image : images) image = image.to(model_->kernels().device());
+  }
+  HFWA_ASSIGN_OR_RETURN(
+      model::ForwardResult result,
+      ForwardBatch(images.size() == 1 ? images[0].unsqueeze(0) : at::stack(images), classes));
+  if (result.text_probs.defined()) {
+    const at::Tensor anomalous = result.text_probs.select(1, 1).contiguous().cpu();
+    std::copy_n(anomalous.data_ptr<float>(), works.size(), probabilities.begin());
+  } else {
+    Synchronize(model_->kernels().device());  // so that the time is the encoder's
+  }
+  return result;
+}
+
+absl::Status Encoder::RunPart(Works works) {
+  const absl::Duration start = clock_->SteadyNow();
   std::vector<double> probabilities(works.size(), 0.0);
+  model::ForwardResult result;
+  std::vector<FinishedMap> finished;
+  absl::Duration encoded_at;
   try {
-    result = model_->Forward(size == 1 ? images[0].unsqueeze(0) : at::stack(images), classes);
-    if (result.ok() && result->text_probs.defined()) {
-      const at::Tensor anomalous = result->text_probs.select(1, 1).contiguous().cpu();
-      std::copy_n(anomalous.data_ptr<float>(), size, probabilities.begin());
+    auto forward = Forward(works, probabilities);
+    if (!forward.ok()) return Failed(forward.status());
+    result = *std::move(forward);
+    encoded_at = clock_->SteadyNow();
+    observer_->OnStage(Stage::kEncode, encoded_at - start);
+    if (finishes_) {
+      std::vector<FinishRequest> requests;
+      for (const Work* work : works) requests.push_back(work->request.finish);
+      finished = FinishBatch(*model_, result, requests);
     }
   } catch (const std::exception& e) {
-    result = absl::InternalError(e.what());
+    return DeviceError(e);
   }
-  const absl::Duration took = clock_->SteadyNow() - start;
-  observer_->OnBatch(size, batching::ReasonName(reason));
-  observer_->OnStage(Stage::kEncode, took);
-  if (!result.ok()) {
-    const bool on_device = model_->options().device != "cpu";
-    if (on_device && absl::IsInternal(result.status())) {  // CUDA errors stay with the process
-      absl::MutexLock lock(&mu_);
-      failure_ = Annotate(absl::UnavailableError(result.status().message()), "DEVICE_FAILED");
-    }
-    for (Work* work : works) work->done(result.status());
-    return;
-  }
-  for (int i = 0; i < size; ++i) {
+  const absl::Duration finish_time = clock_->SteadyNow() - encoded_at;
+  for (size_t i = 0; i < works.size(); ++i) {
+    const auto place = static_cast<int64_t>(i);
     Encoded encoded;
-    encoded.text_probability = probabilities[static_cast<size_t>(i)];
-    if (result->language_diff.defined()) encoded.language_diff = result->language_diff[i];
-    encoded.tokens = result->tokens[i];
-    encoded.queue_time = start - works[static_cast<size_t>(i)]->submitted;
-    encoded.encode_time = took;
-    encoded.batch_size = size;
-    works[static_cast<size_t>(i)]->done(std::move(encoded));
+    encoded.text_probability = probabilities[i];
+    if (result.language_diff.defined()) encoded.language_diff = result.language_diff[place];
+    encoded.tokens = result.tokens[place];
+    encoded.queue_time = start - works[i]->submitted;
+    encoded.encode_time = encoded_at - start;
+    encoded.finish_time = finish_time;
+    encoded.batch_size = static_cast<int>(works.size());
+    if (finishes_ && works[i]->request.finish.wanted) encoded.finished = std::move(finished[i]);
+    works[i]->done(std::move(encoded));
   }
+  return absl::OkStatus();
+}
+
+absl::Status Encoder::Failed(absl::Status status) {
+  if (errors_stick_ && absl::IsInternal(status)) {
+    absl::MutexLock lock(&mu_);
+    if (failure_.ok())
+      failure_ = Annotate(absl::UnavailableError(status.message()), "DEVICE_FAILED");
+  }
+  return status;
+}
+
+absl::Status Encoder::DeviceError(const std::exception& error) {
+  return Failed(model::StatusFromException(error));
 }
 
 absl::Status Encoder::healthy() const {

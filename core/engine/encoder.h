@@ -1,7 +1,9 @@
 #pragma once
 
+#include <exception>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -11,9 +13,14 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/types/span.h"
 #include "core/base/clock.h"
 #include "core/batching/batcher.h"
+#include "core/engine/batch_epilogue.h"
 #include "core/engine/observer.h"
+#include "core/engine/part_runner.h"
+#include "core/engine/transfer.h"
+#include "core/model/graphed_forward.h"
 #include "core/model/hfwa.h"
 
 namespace hfwa::engine {
@@ -25,7 +32,9 @@ struct Encoded {
   at::Tensor tokens;            // [n, L, E], L2-normalised
   absl::Duration queue_time;
   absl::Duration encode_time;  // of the whole batch
+  absl::Duration finish_time;  // matching and maps of the whole batch
   int batch_size = 1;
+  std::optional<FinishedMap> finished;  // where it was asked for and the device does it by batches
 };
 
 // The model behind its batcher: whoever wants the device goes through here. Thread-safe.
@@ -41,8 +50,14 @@ class Encoder {
     absl::Duration deadline = absl::InfiniteDuration();
     bool promised = false;  // see batching::ItemInfo
     std::function<bool()> cancelled = [] { return false; };
+    FinishRequest finish;
   };
 
+  // `errors_stick`: whether the device fails for good with its first INTERNAL error; a GPU does,
+  // where nothing is said.
+  Encoder(std::unique_ptr<model::Hfwa> model, const batching::PlannerOptions& options,
+          absl::Duration hang_limit, const Clock* clock, Observer* observer,
+          std::optional<bool> errors_stick);
   Encoder(std::unique_ptr<model::Hfwa> model, const batching::PlannerOptions& options,
           absl::Duration hang_limit, const Clock* clock, Observer* observer);
   ~Encoder();
@@ -50,6 +65,10 @@ class Encoder {
   // Runs the model once for the smallest and for a larger batch, so that the first caller does not
   // pay for it and the cost model knows the device.
   absl::Status WarmUp();
+
+  // From now on by CUDA graphs, for batches up to `batch_max`; before the first Encode. UNAVAILABLE
+  // where there are none.
+  absl::Status UseGraphs(int batch_max);
 
   // `done` is called exactly once: on the device thread, where more work on the device may be done,
   // or, when refused, on the caller's or the reaper's.
@@ -73,17 +92,36 @@ class Encoder {
   absl::Duration EstimatedWait(batching::Lane lane) const { return batcher_->EstimatedWait(lane); }
   // Not OK once the device failed for good, or hangs.
   absl::Status healthy() const;
+  // The status of what LibTorch threw on the device thread; an error of a GPU stays with the
+  // process, so the device counts as failed then.
+  absl::Status DeviceError(const std::exception& error);
 
  private:
   struct Work;
   struct Task;
 
+  using Works = absl::Span<Work* const>;
+
   void Run(std::vector<std::unique_ptr<batching::Item>> items, batching::Reason reason);
+  // Encodes some images of a batch and ends their works; on an error none is ended.
+  absl::Status RunPart(Works works);
+  absl::StatusOr<model::ForwardResult> Forward(Works works, std::vector<double>& probabilities);
+  absl::StatusOr<model::ForwardResult> ForwardBatch(const at::Tensor& images,
+                                                    absl::Span<const int> classes) {
+    return graphed_ != nullptr ? graphed_->Forward(images, classes)
+                               : model_->Forward(images, classes);
+  }
+  absl::Status Failed(absl::Status status);
 
   const std::unique_ptr<model::Hfwa> model_;
   const absl::Duration hang_limit_;
   const Clock* const clock_;
   Observer* const observer_;
+  const bool errors_stick_;
+  const bool finishes_;  // the model's kernels finish batches
+  const Uploader uploader_;
+  PartRunner parts_;                                // of the device thread
+  std::unique_ptr<model::GraphedForward> graphed_;  // likewise; null: no graphs
   mutable absl::Mutex mu_;
   absl::Status failure_ ABSL_GUARDED_BY(mu_);  // sticky
   std::unique_ptr<batching::Batcher> batcher_;

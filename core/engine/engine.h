@@ -142,6 +142,7 @@ struct ModelInfo {
   std::string digest;
   std::string config_json;
   std::string device;
+  std::string kernels;  // what computes, and why not something faster
   std::string precision;
   bool has_language = false;
   int image_size = 0;

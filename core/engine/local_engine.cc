@@ -70,6 +70,7 @@ class LocalEngine final : public Engine {
              .digest = hosted.digest(),
              .config_json = hosted.config_json(),
              .device = hosted.options().device,
+             .kernels = hosted.kernels().name(),
              .precision = std::string(model::PrecisionName(hosted.options().precision)),
              .has_language = hosted.config().has_language(),
              .image_size = hosted.config().vision.image_size,
@@ -82,7 +83,10 @@ class LocalEngine final : public Engine {
   // so they end first.
   ~LocalEngine() override { encoder_.Close(); }
 
-  absl::Status WarmUp() { return encoder_.WarmUp(); }
+  absl::Status WarmUp() {
+    if (options_.cuda_graphs) HFWA_RETURN_IF_ERROR(encoder_.UseGraphs(options_.batch_max));
+    return encoder_.WarmUp();
+  }
 
   void Detect(DetectCall call) override;
   absl::StatusOr<std::unique_ptr<Registration>> Register(const std::string& product_id) override;
@@ -120,7 +124,7 @@ class LocalEngine final : public Engine {
   absl::Status PrepareOrFail(const std::shared_ptr<DetectJob>& job);
   absl::Status Encode(const std::shared_ptr<DetectJob>& job, at::Tensor image);
   void AfterForward(const std::shared_ptr<DetectJob>& job, absl::StatusOr<Encoded> encoded);
-  absl::Status MatchAndMap(DetectJob& job, const Encoded& encoded);
+  absl::Status MatchAndMap(DetectJob& job, Encoded& encoded);
   // The refusal of a call that there is no room or no time for; other errors stay as they are.
   absl::Status Refused(absl::Status status, batching::Lane lane) const;
 
@@ -248,6 +252,7 @@ absl::Status LocalEngine::Encode(const std::shared_ptr<DetectJob>& job, at::Tens
   request.deadline = job->device_deadline;
   request.promised = true;  // by the admission
   request.cancelled = job->call.cancelled;
+  request.finish = FinishOf(*job);
   encoder_.Encode(std::move(request), [this, job](absl::StatusOr<Encoded> encoded) {
     AfterForward(job, std::move(encoded));
   });
@@ -260,10 +265,8 @@ void LocalEngine::AfterForward(const std::shared_ptr<DetectJob>& job,
   if (status.ok()) {
     try {
       status = MatchAndMap(*job, *encoded);
-    } catch (const c10::Error& e) {
-      status = absl::InternalError(e.what_without_backtrace());
     } catch (const std::exception& e) {
-      status = absl::InternalError(e.what());
+      status = encoder_.DeviceError(e);
     }
   } else {
     status = Refused(std::move(status), job->lane());
@@ -289,12 +292,19 @@ void LocalEngine::AfterForward(const std::shared_ptr<DetectJob>& job,
   if (!pool_.Submit(finish).ok()) finish();
 }
 
-absl::Status LocalEngine::MatchAndMap(DetectJob& job, const Encoded& encoded) {
+absl::Status LocalEngine::MatchAndMap(DetectJob& job, Encoded& encoded) {
   job.Took(Stage::kQueue, encoded.queue_time);
   job.Took(Stage::kEncode, encoded.encode_time);
   job.result.batch_size = encoded.batch_size;
   if (encoded.language_diff.defined()) job.result.text_probability = encoded.text_probability;
   const model::ModelConfig& config = encoder_.model().config();
+  if (encoded.finished.has_value()) {
+    job.Took(Stage::kMatch, encoded.finish_time);  // the device does not stop between the two
+    job.result.map_max = encoded.finished->maximum;
+    job.map = std::move(encoded.finished->values);
+    job.coloured = std::move(encoded.finished->coloured);
+    return absl::OkStatus();
+  }
 
   const absl::Duration start = clock_->SteadyNow();
   at::Tensor few;

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include "core/kernels/cpu/cpu_kernels.h"
+#include "core/kernels/cuda/cuda_kernels.h"
 
 namespace hfwa::kernels {
 
@@ -13,6 +14,7 @@ std::unique_ptr<Kernels> MakeKernels(at::Device device, at::ScalarType type) {
   if (device.is_cpu()) {
     if (auto kernels = MakeAvx512Kernels(type, FasterProducts(type))) return kernels;
   }
+  if (device.is_cuda() && type != at::kFloat) return MakeGpuKernels(device, type);
   return MakeAtenKernels(device, type);
 }
 

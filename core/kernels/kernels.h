@@ -11,6 +11,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
@@ -86,10 +87,16 @@ struct WindowAttention {
   at::Tensor bias;
 };
 
+class Epilogue;  // epilogue.h
+
 // Immutable, thread-safe.
 class Kernels {
  public:
   virtual ~Kernels() = default;
+  // What runs, for people.
+  virtual std::string name() const { return "LibTorch"; }
+  // What follows the forward pass for a whole batch; null where going image by image is as fast.
+  virtual const Epilogue* epilogue() const { return nullptr; }
   virtual at::Device device() const = 0;
   // Type of linear maps and of the towers' attention.
   virtual at::ScalarType compute_type() const = 0;

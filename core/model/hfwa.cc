@@ -87,8 +87,8 @@ class Hfwa::Impl {
 
   absl::Status Load(ModelFiles files);
   absl::Status CheckInputs(const at::Tensor& images, absl::Span<const int> class_index) const;
-  // `images` on the device.
-  ForwardResult Forward(const at::Tensor& images, absl::Span<const int> class_index,
+  // Both on the device.
+  ForwardResult Forward(const at::Tensor& images, const at::Tensor& classes,
                         ForwardParts parts) const;
 
   const ModelConfig& config() const { return config_; }
@@ -104,7 +104,6 @@ class Hfwa::Impl {
   // Grid of cosine differences of adapted tokens [B, L, W] against text pairs [B, 2, E]: [B, g, g].
   at::Tensor LanguageDiff(int level, const at::Tensor& adapted, const at::Tensor& pairs) const;
   at::Tensor TextProbabilities(const at::Tensor& image_feature, const at::Tensor& pairs) const;
-  at::Tensor PickPairs(absl::Span<const int> class_index) const;
 
   HfwaOptions options_;
   ModelConfig config_;
@@ -123,7 +122,11 @@ absl::Status Hfwa::Impl::Load(ModelFiles files) {
   digest_ = std::move(files.digest);
   HFWA_ASSIGN_OR_RETURN(device_, OpenDevice(options_.device));
   if (config_.taps.empty()) return absl::InvalidArgumentError("taps: at least one is needed");
-  HFWA_ASSIGN_OR_RETURN(kernels_, KernelsFor(device_, options_.precision));
+  if (options_.make_kernels) {
+    kernels_ = options_.make_kernels(device_);
+  } else {
+    HFWA_ASSIGN_OR_RETURN(kernels_, KernelsFor(device_, options_.precision));
+  }
   HFWA_ASSIGN_OR_RETURN(tower_, VisionTower::Load(config_, files.weights, *kernels_));
   if (config_.has_language()) {
     HFWA_RETURN_IF_ERROR(LoadAdapters(files.weights));
@@ -179,12 +182,12 @@ absl::Status Hfwa::Impl::CheckInputs(const at::Tensor& images,
   return absl::OkStatus();
 }
 
-ForwardResult Hfwa::Impl::Forward(const at::Tensor& images, absl::Span<const int> class_index,
+ForwardResult Hfwa::Impl::Forward(const at::Tensor& images, const at::Tensor& classes,
                                   ForwardParts parts) const {
   const bool language = parts.language && config_.has_language();
   // The residual encoder's tokens depend on its adapters, language or not.
   const bool adapt = language || config_.residual_encoder;
-  const at::Tensor pairs = language ? PickPairs(class_index) : at::Tensor();
+  const at::Tensor pairs = language ? text_unit_.index_select(0, classes) : at::Tensor();
   std::vector<at::Tensor> tokens(config_.levels()), diffs(config_.levels());
 
   const auto visit = [&](int level, at::Tensor& x) {
@@ -211,11 +214,6 @@ ForwardResult Hfwa::Impl::Forward(const at::Tensor& images, absl::Span<const int
   }
   if (parts.tokens) result.tokens = at::stack(tokens, 1);
   return result;
-}
-
-at::Tensor Hfwa::Impl::PickPairs(absl::Span<const int> class_index) const {
-  const std::vector<int64_t> index(class_index.begin(), class_index.end());
-  return text_unit_.index_select(0, at::tensor(index, at::kLong).to(device_));
 }
 
 at::Tensor Hfwa::Impl::LanguageDiff(int level, const at::Tensor& adapted,
@@ -259,16 +257,27 @@ absl::StatusOr<ForwardResult> Hfwa::Forward(const at::Tensor& images,
     // at a time keeps its bits the same whatever shares the batch. The copy makes its alignment the
     // same too.
     const int64_t batch = images.size(0), step = impl_->device().is_cpu() ? 1 : batch;
+    const std::vector<int64_t> index(class_index.begin(), class_index.end());
+    const at::Tensor classes = at::tensor(index, at::kLong).to(impl_->device());
     std::vector<ForwardResult> results;
     for (int64_t b = 0; b < batch; b += step) {
       const at::Tensor part =
           images.narrow(0, b, step).to(impl_->device(), at::kFloat, false, /*copy=*/true);
-      results.push_back(impl_->Forward(part.contiguous(), class_index.subspan(b, step), parts));
+      results.push_back(impl_->Forward(part.contiguous(), classes.narrow(0, b, step), parts));
     }
     return ForwardResult{Join(results, &ForwardResult::text_probs),
                          Join(results, &ForwardResult::language_diff),
                          Join(results, &ForwardResult::tokens)};
   });
+}
+
+ForwardResult Hfwa::ForwardOnDevice(const at::Tensor& images, const at::Tensor& classes,
+                                    ForwardParts parts) const {
+  return impl_->Forward(images, classes, parts);
+}
+
+absl::Status Hfwa::CheckInputs(const at::Tensor& images, absl::Span<const int> class_index) const {
+  return impl_->CheckInputs(images, class_index);
 }
 
 int Hfwa::ClassIndex(std::string_view class_name) const {

@@ -2,6 +2,7 @@
 
 // The HFWA model: hfwa-spec sections 3 to 8.
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -38,6 +39,8 @@ struct HfwaOptions {
   std::optional<PromptTokens> prompt_tokens;
   // Sees intermediate values of Create and Forward; empty in production.
   Trace trace;
+  // Makes the kernels, whatever the precision, for tests; empty in production.
+  std::function<std::unique_ptr<kernels::Kernels>(at::Device)> make_kernels;
 };
 
 // Which parts of the forward pass are wanted.
@@ -70,6 +73,14 @@ class Hfwa {
   // LibTorch's message.
   absl::StatusOr<ForwardResult> Forward(const at::Tensor& images, absl::Span<const int> class_index,
                                         ForwardParts parts = {}) const;
+
+  // The same without its checks and copies, and as one batch on the CPU too: images [B, 3, S, S]
+  // fp32 and classes [B] int64 on the model's device. Waits for nothing, so a graph can record it.
+  // LibTorch's exceptions pass through.
+  ForwardResult ForwardOnDevice(const at::Tensor& images, const at::Tensor& classes,
+                                ForwardParts parts = {}) const;
+  // INVALID_ARGUMENT where Forward does not take them.
+  absl::Status CheckInputs(const at::Tensor& images, absl::Span<const int> class_index) const;
 
   // Spec 5.3: an unknown name is class 0.
   int ClassIndex(std::string_view class_name) const;

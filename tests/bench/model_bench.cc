@@ -24,6 +24,7 @@
 #include "core/kernels/windows.h"
 #include "core/model/hfwa.h"
 #include "lab/seeded_model.h"
+#include "tests/bench/any_prompts.h"
 #include "tests/bench/machine.h"
 #include "tests/bench/work.h"
 
@@ -172,19 +173,6 @@ void RegisterStages(const std::string& prefix, const std::shared_ptr<model::Hfwa
     const at::Tensor few = at::rand({config.levels(), grid, grid});
     for (auto _ : state) benchmark::DoNotOptimize(engine::CombinedMap(config, diff, few));
   });
-}
-
-// Of the right shape; what they say does not matter to the time.
-model::PromptTokens AnyPrompts(const model::ModelConfig& config) {
-  const model::PromptConfig& prompt = config.prompt;
-  const auto ids = [&](size_t states) {
-    at::Tensor tokens = at::zeros({static_cast<int64_t>(prompt.class_names.size()),
-                                   static_cast<int64_t>(states), config.text->context_length},
-                                  at::kLong);
-    tokens.select(2, prompt.length + 2).fill_(config.text->vocab_size - 1);
-    return tokens;
-  };
-  return {ids(prompt.states_normal.size()), ids(prompt.states_anomaly.size())};
 }
 
 std::string ReadFile(const std::string& path) {

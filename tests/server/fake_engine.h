@@ -73,7 +73,7 @@ class FakeStore final : public store::Store {
   int64_t etags_ = 0;
 };
 
-class FakeEngine final : public engine::Engine {
+class FakeEngine : public engine::Engine {
  public:
   FakeEngine();
   ~FakeEngine() override;

@@ -160,6 +160,19 @@ TEST(Process, exit_codes_say_what_was_wrong) {
   EXPECT_EQ(code_of({"--listen", "192.0.2.1:1", "--metrics-listen", ""}), kExitCannotCreate);
 }
 
+TEST(Process, ends_within_five_seconds_once_the_device_has_failed) {
+  for (const char* how : {"device-fails", "device-stuck"}) {
+    // However long calls might otherwise be given.
+    Process server(Serving({"--data", how, "--drain-grace", "20s", "--drain-timeout", "60s"}));
+    EXPECT_THAT(server.Line(), HasSubstr("ready")) << how;
+    ASSERT_TRUE(server.AwaitLog("health is NOT_SERVING")) << how;
+    const auto start = Clock::now();
+    EXPECT_EQ(server.Wait(), kExitInternal) << how;
+    EXPECT_LT(Clock::now() - start, std::chrono::seconds(5)) << how;
+    EXPECT_THAT(server.err(), HasSubstr("illegal memory access")) << how;
+  }
+}
+
 TEST(Process, a_taken_port_is_not_shared) {
   Process first(Serving());
   const std::string line = first.Line();
