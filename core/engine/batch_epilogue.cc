@@ -43,8 +43,8 @@ at::Tensor MatchBanks(const Epilogue& epilogue, const model::ForwardResult& forw
     matched.push_back(static_cast<int64_t>(i));
   }
   if (matches.empty()) return {};
-  const at::Tensor few = at::rsub(epilogue.Maxima(matches), 1)
-                             .view({static_cast<int64_t>(matched.size()), -1, grid, grid});
+  at::Tensor few = at::rsub(epilogue.Maxima(matches), 1)
+                       .view({static_cast<int64_t>(matched.size()), -1, grid, grid});
   if (matched.size() == places.size()) return few;
   at::Tensor all =
       at::zeros({static_cast<int64_t>(places.size()), few.size(1), grid, grid}, few.options());

@@ -156,6 +156,7 @@ void Encoder::Run(std::vector<std::unique_ptr<batching::Item>> items, batching::
   }
   at::NoGradGuard no_grad;
   std::vector<Work*> works;
+  works.reserve(items.size());
   for (const auto& item : items) works.push_back(static_cast<Work*>(item.get()));
   const Works all(works);
   const int size = static_cast<int>(works.size());
