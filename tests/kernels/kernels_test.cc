@@ -275,15 +275,21 @@ at::Tensor Quantized(const at::Tensor& x) {
   return at::round(exact / scale) * scale;
 }
 
-class Int8KernelsTest : public ::testing::Test {
+// Results in fp32 are for processors without AVX512-BF16.
+class Int8KernelsTest : public ::testing::TestWithParam<at::ScalarType> {
  protected:
   void SetUp() override {
-    if (kernels == nullptr) GTEST_SKIP() << "this processor has no AVX512-VNNI";
+    if (kernels == nullptr) GTEST_SKIP() << "this processor has no AVX512-VNNI or no such type";
   }
-  const std::unique_ptr<Kernels> kernels = MakeInt8Kernels(at::kCPU);
+  const std::unique_ptr<Kernels> kernels = MakeAvx512Kernels(GetParam(), Products::kInt8);
 };
 
-TEST_F(Int8KernelsTest, linear_maps_are_products_of_rounded_rows) {
+INSTANTIATE_TEST_SUITE_P(Types, Int8KernelsTest, ::testing::Values(at::kFloat, at::kBFloat16),
+                         [](const auto& type) {
+                           return std::string(type.param == at::kFloat ? "fp32" : "bf16");
+                         });
+
+TEST_P(Int8KernelsTest, linear_maps_are_products_of_rounded_rows) {
   const at::ScalarType type = kernels->compute_type();
   for (const auto& [rows, in, out] :
        {std::tuple(1, 4, 1), std::tuple(7, 8, 16), std::tuple(13, 64, 70), std::tuple(97, 1024, 64),
@@ -315,7 +321,7 @@ TEST_F(Int8KernelsTest, linear_maps_are_products_of_rounded_rows) {
   }
 }
 
-TEST_F(Int8KernelsTest, rows_of_zeros_give_the_bias_and_what_is_not_finite_stays_so) {
+TEST_P(Int8KernelsTest, rows_of_zeros_give_the_bias_and_what_is_not_finite_stays_so) {
   const LinearWeights weights = RandomLinear(6, 16, true, 1);
   const auto linear = kernels->PackLinear(weights);
   for (const float strange : {NAN, INFINITY, -INFINITY}) {
@@ -375,7 +381,7 @@ TEST(TilesTest, give_what_vectors_give_whatever_the_number_of_rows) {
   }
 }
 
-TEST_F(Int8KernelsTest, sensitive_maps_and_odd_widths_are_in_the_compute_type) {
+TEST_P(Int8KernelsTest, sensitive_maps_and_odd_widths_are_in_the_compute_type) {
   const LinearWeights odd = RandomLinear(6, 10, true, 1);
   LinearWeights sensitive = RandomLinear(6, 16, true, 1);
   sensitive.sensitive = true;
