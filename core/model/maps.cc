@@ -8,6 +8,7 @@
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 
+#include "core/kernels/gaussian.h"
 #include "core/kernels/kernels.h"
 
 namespace hfwa::model {
@@ -33,16 +34,9 @@ int64_t Reflect(int64_t i, int64_t n) {
 
 class Gaussian {
  public:
-  // The radius is SciPy's int(truncate * sigma + 0.5).
-  // NOLINTNEXTLINE(bugprone-incorrect-roundings)
-  explicit Gaussian(double sigma) : radius_(static_cast<int64_t>(4.0 * sigma + 0.5)) {
-    double sum = 0;
-    for (int64_t x = 0; x <= radius_; ++x) {
-      weights_.push_back(std::exp(-0.5 / (sigma * sigma) * static_cast<double>(x * x)));
-      sum += x == 0 ? weights_.back() : 2 * weights_.back();
-    }
-    for (double& weight : weights_) weight /= sum;
-  }
+  explicit Gaussian(double sigma)
+      : weights_(kernels::GaussianWeights(sigma)),
+        radius_(static_cast<int64_t>(weights_.size()) - 1) {}
 
   void Filter(const float* in, float* out, int64_t height, int64_t width) const {
     std::vector<float> between(static_cast<size_t>(height * width));
@@ -87,8 +81,8 @@ class Gaussian {
     for (int64_t x = 0; x < width; ++x) out[x] = static_cast<float>(sums[x]);
   }
 
-  int64_t radius_;
-  std::vector<double> weights_;  // of offsets 0..radius
+  const std::vector<double> weights_;  // of offsets 0..radius
+  const int64_t radius_;
 };
 
 // Tokens of one image, [n, L, E] -> [n, g, g].

@@ -1,7 +1,7 @@
 #include "core/kernels/cuda/cuda_kernels.h"
 
 #include <algorithm>
-#include <cmath>
+#include <iterator>
 #include <optional>
 #include <string>
 #include <utility>
@@ -16,6 +16,7 @@
 #include "core/kernels/cuda/numbers.h"
 #include "core/kernels/cuda/row_pool.h"
 #include "core/kernels/epilogue.h"
+#include "core/kernels/gaussian.h"
 
 namespace hfwa::kernels {
 namespace {
@@ -213,22 +214,9 @@ at::Tensor Maxima(const Launcher& launcher, const std::vector<RowMatch>& matches
   return maxima;
 }
 
-// The radius of core/model/maps.h, SciPy's.
-int RadiusOf(const MapSpec& spec) {
-  constexpr double kTruncate = 4.0;
-  // NOLINTNEXTLINE(bugprone-incorrect-roundings)
-  return spec.sigma.has_value() ? static_cast<int>(kTruncate * *spec.sigma + 0.5) : 0;
-}
-
-void SetWeights(const MapSpec& spec, cuda::MapTask& task) {
-  task.radius = RadiusOf(spec);
-  const double sigma = spec.sigma.value_or(1.0);
-  double sum = 0;
-  for (int k = 0; k <= task.radius; ++k) {
-    task.weights[k] = std::exp(-0.5 / (sigma * sigma) * static_cast<double>(k) * k);
-    sum += k == 0 ? task.weights[k] : 2 * task.weights[k];
-  }
-  for (int k = 0; k <= task.radius; ++k) task.weights[k] /= sum;
+// The filter's weights; without a filter, a map is its own.
+std::vector<double> WeightsOf(const MapSpec& spec) {
+  return spec.sigma.has_value() ? GaussianWeights(*spec.sigma) : std::vector<double>{1.0};
 }
 
 class CudaEpilogue final : public Epilogue {
@@ -241,7 +229,7 @@ class CudaEpilogue final : public Epilogue {
 
   bool Takes(const MapSpec& spec) const override {
     // Of shared memory a block has 48 KB without asking.
-    return RadiusOf(spec) <= cuda::MapTask::kRadiusMax && spec.size <= kSizeMax;
+    return WeightsOf(spec).size() <= cuda::MapTask::kRadiusMax + 1 && spec.size <= kSizeMax;
   }
 
   CombinedMaps Combine(const MapSpec& spec, const at::Tensor& language_diff,
@@ -253,6 +241,7 @@ class CudaEpilogue final : public Epilogue {
     CombinedMaps maps{.map = at::empty({batch, size, size}, some.options()),
                       .keys = at::empty({batch}, some.options().dtype(at::kInt))};
     const at::Tensor between = at::empty_like(maps.map);
+    const std::vector<double> weights = WeightsOf(spec);
     cuda::MapTask task{.language_diff = diff.defined() ? diff.const_data_ptr<float>() : nullptr,
                        .few = visual.defined() ? visual.const_data_ptr<float>() : nullptr,
                        .between = between.data_ptr<float>(),
@@ -262,9 +251,9 @@ class CudaEpilogue final : public Epilogue {
                        .levels = static_cast<int32_t>(some.size(1)),
                        .grid = static_cast<int32_t>(some.size(2)),
                        .size = spec.size,
-                       .radius = 0,
+                       .radius = static_cast<int32_t>(weights.size()) - 1,
                        .weights = {}};
-    SetWeights(spec, task);
+    std::copy(weights.begin(), weights.end(), std::begin(task.weights));
     launcher_.Run(
         [&](const Api& api, cuda::Type, void* stream) { return api.combine_maps(&task, stream); });
     return maps;
