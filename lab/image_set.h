@@ -18,10 +18,8 @@ struct ImageSet {
   std::vector<TestImage> tests;
 };
 
-// A folder with meta.json (`train` and `test`, each by class), whose good training images are the
-// pool; or the simulated textile set with nominal/, local/ and global/: pool nominal 1-60, good
-// nominal 501-600, local and global 1-100. NOT_FOUND if it is neither, INVALID_ARGUMENT if it is
-// damaged.
+// All classes of a set (lab/data/data_set.h) taken as one: the good training images are the pool.
+// As ReadDataSet; INVALID_ARGUMENT if an image is not as the set says.
 absl::StatusOr<ImageSet> ReadImageSet(const std::string& folder);
 
 }  // namespace hfwa::lab
