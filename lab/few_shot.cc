@@ -18,7 +18,7 @@
 #include "core/model/torch_errors.h"
 #include "core/scoring/score_model.h"
 #include "lab/image_set.h"
-#include "lab/metrics.h"
+#include "lab/metrics/statistics.h"
 #include "lab/model_input.h"
 #include "lab/python_random.h"
 

@@ -12,6 +12,7 @@ absl::StatusOr<Report> RunParity(const std::string& folder, const ParityOptions&
   if (has("expected_openai.safetensors")) return FormatsParity(folder, options.converter);
   if (has("cases.json")) return TokenizerParity(folder);
   if (has("tensors56.safetensors") && has("src")) return PreprocessParity(folder);
+  if (has("expected.json") && has("basic.safetensors")) return MetricsParity(folder);
   if (has("config.json") && has("expected.safetensors")) return ForwardParity(folder, options);
   return absl::NotFoundError(absl::StrCat(folder, " holds no fixture that is known here"));
 }

@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
 #include "core/image/image.h"
 
 namespace hfwa::image {
@@ -24,5 +26,16 @@ inline constexpr uint8_t kEvaluationMaskMin = 128;
 // Luma > 0 becomes 255, then antialiased bilinear resizing. `image` must be decoded with
 // DecodeOptions::Paper(). `width` and `height` at least 1.
 Mask PrepareMask(const Image& image, int width, int height);
+
+// The connected regions of a mask.
+struct RegionLabels {
+  int count = 0;
+  std::vector<int32_t> labels;  // width * height; 0 outside, else 1 to count. Empty without regions
+};
+
+// `mask` holds width * height values, not 0 inside; `connectivity` is 4 or 8. RESOURCE_EXHAUSTED if
+// memory does not suffice.
+absl::StatusOr<RegionLabels> LabelRegions(absl::Span<const uint8_t> mask, int width, int height,
+                                          int connectivity);
 
 }  // namespace hfwa::image

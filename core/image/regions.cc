@@ -6,6 +6,7 @@
 #include <opencv2/imgproc.hpp>
 #include <tuple>
 
+#include "core/image/mask.h"
 #include "core/image/render.h"
 
 namespace hfwa::image {
@@ -124,6 +125,24 @@ std::vector<Region> FindRegions(const FloatMap& map, float threshold, double are
     regions.clear();
   }
   return regions;
+}
+
+absl::StatusOr<RegionLabels> LabelRegions(absl::Span<const uint8_t> mask, int width, int height,
+                                          int connectivity) {
+  RegionLabels result;
+  if (std::all_of(mask.begin(), mask.end(), [](uint8_t value) { return value == 0; })) {
+    return result;
+  }
+  try {
+    result.labels.resize(mask.size());
+    // OpenCV takes no pointer to const, and writes to its output alone.
+    const cv::Mat input(height, width, CV_8U, const_cast<uint8_t*>(mask.data()));
+    cv::Mat labels(height, width, CV_32S, result.labels.data());
+    result.count = cv::connectedComponents(input, labels, connectivity, CV_32S) - 1;
+  } catch (const std::exception& error) {
+    return absl::ResourceExhaustedError(std::string("labelling regions: ") + error.what());
+  }
+  return result;
 }
 
 }  // namespace hfwa::image

@@ -1,4 +1,4 @@
-#include "lab/metrics.h"
+#include "lab/metrics/statistics.h"
 
 #include <algorithm>
 #include <cmath>
