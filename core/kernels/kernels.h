@@ -26,7 +26,8 @@ class Linear {
   virtual ~Linear() = default;
   // [..., in] -> [..., out], in the compute type.
   virtual at::Tensor Apply(const at::Tensor& x) const = 0;
-  // sum += Apply(x), where sum [..., out] is fp32 and contiguous; may round less.
+  // sum += Apply(x), where sum [..., out] is fp32 and contiguous; may round less, and may make
+  // `sum` another tensor.
   virtual void AddTo(at::Tensor& sum, const at::Tensor& x) const;
 };
 
@@ -36,7 +37,8 @@ class Mlp {
   virtual ~Mlp() = default;
   // [..., in] -> [..., out], in the compute type.
   virtual at::Tensor Apply(const at::Tensor& x) const = 0;
-  // sum += Apply(x), where sum [..., out] is fp32 and contiguous; may round less.
+  // sum += Apply(x), where sum [..., out] is fp32 and contiguous; may round less, and may make
+  // `sum` another tensor.
   virtual void AddTo(at::Tensor& sum, const at::Tensor& x) const;
 };
 

@@ -82,13 +82,19 @@ class Digest {
   Sha256 sha_;
 };
 
+// The name of the merges file.
 absl::StatusOr<std::string> FindMerges(const std::string& directory) {
   for (const char* name : kMergesNames) {
-    const std::string path = directory + "/" + name;
-    if (Exists(path)) return ReadMerges(path);
+    if (Exists(directory + "/" + name)) return name;
   }
   return absl::NotFoundError(absl::StrCat(directory, ": a model with a text section needs one of ",
                                           absl::StrJoin(kMergesNames, ", ")));
+}
+
+absl::StatusOr<ModelConfig> ParseIn(const std::string& directory, const std::string& json) {
+  auto config = ParseModelConfig(json);
+  if (!config.ok()) return InFile(directory + "/config.json", config.status());
+  return config;
 }
 
 }  // namespace
@@ -96,9 +102,7 @@ absl::StatusOr<std::string> FindMerges(const std::string& directory) {
 absl::StatusOr<ModelFiles> ReadModelDirectory(const std::string& directory) {
   ModelFiles files;
   HFWA_ASSIGN_OR_RETURN(files.config_json, ReadConfigJson(directory));
-  auto config = ParseModelConfig(files.config_json);
-  if (!config.ok()) return InFile(directory + "/config.json", config.status());
-  files.config = *std::move(config);
+  HFWA_ASSIGN_OR_RETURN(files.config, ParseIn(directory, files.config_json));
 
   Digest digest;
   digest.Add("config", files.config_json);
@@ -115,7 +119,8 @@ absl::StatusOr<ModelFiles> ReadModelDirectory(const std::string& directory) {
       files.weights.Set(name, std::move(tensor));
     }
     digest.Add("learned.safetensors", learnt.bytes());
-    HFWA_ASSIGN_OR_RETURN(files.merges, FindMerges(directory));
+    HFWA_ASSIGN_OR_RETURN(const std::string merges, FindMerges(directory));
+    HFWA_ASSIGN_OR_RETURN(files.merges, ReadMerges(directory + "/" + merges));
     digest.Add("merges", files.merges);
   }
   ResolveAliases(files.config, files.weights);
@@ -123,6 +128,28 @@ absl::StatusOr<ModelFiles> ReadModelDirectory(const std::string& directory) {
   if (!checked.ok()) return InFile(directory, checked);
   files.digest = digest.Finish();
   return files;
+}
+
+absl::StatusOr<FrozenModel> ReadFrozenModel(const std::string& directory) {
+  FrozenModel model;
+  HFWA_ASSIGN_OR_RETURN(model.config_json, ReadConfigJson(directory));
+  HFWA_ASSIGN_OR_RETURN(model.config, ParseIn(directory, model.config_json));
+  if (!model.config.has_language()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(directory, ": has no text section, so nothing to learn"));
+  }
+  HFWA_ASSIGN_OR_RETURN(const auto source, OpenFrozenSource(directory, model.config));
+  HFWA_RETURN_IF_ERROR(ReadFrozen(model.config, *source, model.weights));
+  Digest digest;
+  for (const FrozenSource::File& file : source->Files()) {
+    digest.Add(file.name, file.bytes);
+    model.files.push_back(file.name);
+  }
+  model.digest = digest.Finish();
+  HFWA_ASSIGN_OR_RETURN(const std::string merges, FindMerges(directory));
+  HFWA_ASSIGN_OR_RETURN(model.merges, ReadMerges(directory + "/" + merges));
+  model.files.push_back(merges);
+  return model;
 }
 
 }  // namespace hfwa::model

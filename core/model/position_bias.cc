@@ -38,11 +38,13 @@ at::Tensor OffsetIndex(int window) {
 
 at::Tensor PositionBias(int window, const PositionNet& net) {
   const int64_t tokens = static_cast<int64_t>(window) * window;
-  const at::Tensor hidden = at::relu(
-      at::linear(OffsetCoordinates(window).view({-1, 2}), net.first.weight, net.first.bias));
+  const at::Device device = net.second.device();
+  const at::Tensor coordinates = OffsetCoordinates(window).view({-1, 2}).to(device);
+  const at::Tensor hidden = at::relu(at::linear(coordinates, net.first.weight, net.first.bias));
   const at::Tensor table = at::linear(hidden, net.second);  // [(2w-1)², heads]
-  const at::Tensor picked = table.index_select(0, OffsetIndex(window).view({-1}));
-  return at::sigmoid(picked.t().reshape({-1, tokens, tokens})).mul_(16.0F);
+  const at::Tensor picked = table.index_select(0, OffsetIndex(window).view({-1}).to(device));
+  // Not in place: training differentiates through it.
+  return at::sigmoid(picked.t().reshape({-1, tokens, tokens})) * 16.0F;
 }
 
 }  // namespace hfwa::model

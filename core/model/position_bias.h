@@ -20,7 +20,7 @@ struct PositionNet {
   at::Tensor second;  // [heads, cpb_dim]
 };
 
-// [heads, N, N] fp32.
+// [heads, N, N] fp32 on the net's device; differentiable.
 at::Tensor PositionBias(int window, const PositionNet& net);
 
 }  // namespace hfwa::model

@@ -70,7 +70,7 @@ absl::StatusOr<EmbeddedPrompts> EmbedPrompts(const ModelConfig& config, const We
                         weights.Get("token_embedding.weight", {text.vocab_size, text.width}));
   std::vector<at::Tensor> embedded, ends;
   for (const bool anomaly : {false, true}) {
-    const at::Tensor& ids = anomaly ? tokens.anomaly : tokens.normal;
+    const at::Tensor ids = (anomaly ? tokens.anomaly : tokens.normal).to(table.device());
     const int64_t states = ids.size(1);
     at::Tensor side = at::embedding(table, ids);  // [M, K, C, D]
     if (config.prompt.type == PromptConfig::Type::kLearned) {

@@ -7,7 +7,6 @@
 
 #include "core/base/status_macros.h"
 #include "core/model/layers.h"
-#include "core/model/text_tower.h"
 
 namespace hfwa::model {
 namespace {
@@ -32,11 +31,17 @@ at::Tensor EnsembleMean(const at::Tensor& side) {
 
 absl::StatusOr<at::Tensor> ComputeTextFeatures(const ModelConfig& config, const Weights& weights,
                                                const PromptTokens& tokens, const Trace& trace) {
+  HFWA_ASSIGN_OR_RETURN(const std::unique_ptr<TextTower> tower, TextTower::Load(config, weights));
+  return ComputeTextFeatures(config, weights, tokens, *tower, trace);
+}
+
+absl::StatusOr<at::Tensor> ComputeTextFeatures(const ModelConfig& config, const Weights& weights,
+                                               const PromptTokens& tokens, const TextTower& tower,
+                                               const Trace& trace) {
   HFWA_ASSIGN_OR_RETURN(const EmbeddedPrompts prompts, EmbedPrompts(config, weights, tokens));
   Emit(trace, "prompts", prompts.embeddings);
   Emit(trace, "eot_index", prompts.end_of_text);
-  HFWA_ASSIGN_OR_RETURN(const std::unique_ptr<TextTower> tower, TextTower::Load(config, weights));
-  at::Tensor rows = tower->Encode(prompts.embeddings, prompts.end_of_text);
+  at::Tensor rows = tower.Encode(prompts.embeddings, prompts.end_of_text);
 
   const bool fixed = config.prompt.type == PromptConfig::Type::kFixed;
   if (fixed) {

@@ -5,6 +5,7 @@
 #include "absl/status/statusor.h"
 #include "core/model/config.h"
 #include "core/model/prompts.h"
+#include "core/model/text_tower.h"
 #include "core/model/trace.h"
 #include "core/model/weights.h"
 
@@ -14,5 +15,11 @@ namespace hfwa::model {
 // averaged over each side's states, not normalised. [M, 2, E] fp32 on the CPU.
 absl::StatusOr<at::Tensor> ComputeTextFeatures(const ModelConfig& config, const Weights& weights,
                                                const PromptTokens& tokens, const Trace& trace);
+
+// The same with a tower that is loaded already, on the device of `weights` and of the tower's
+// kernels; differentiable where those are.
+absl::StatusOr<at::Tensor> ComputeTextFeatures(const ModelConfig& config, const Weights& weights,
+                                               const PromptTokens& tokens, const TextTower& tower,
+                                               const Trace& trace);
 
 }  // namespace hfwa::model

@@ -17,14 +17,17 @@ constexpr int64_t kPromptBlock = 32;
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<TextTower>> TextTower::Load(const ModelConfig& config,
-                                                           const Weights& weights) {
+absl::StatusOr<std::unique_ptr<TextTower>> TextTower::Load(
+    const ModelConfig& config, const Weights& weights,
+    std::shared_ptr<const kernels::Kernels> given) {
   const TextConfig& text = *config.text;
   std::unique_ptr<TextTower> tower(new TextTower());
-  tower->kernels_ = kernels::MakeAtenKernels(at::kCPU, at::kFloat);
+  tower->kernels_ = std::move(given);
+  if (tower->kernels_ == nullptr) tower->kernels_ = kernels::MakeAtenKernels(at::kCPU, at::kFloat);
   const kernels::Kernels& kernels = *tower->kernels_;
-  HFWA_ASSIGN_OR_RETURN(tower->positional_embedding_,
+  HFWA_ASSIGN_OR_RETURN(const at::Tensor positions,
                         weights.Get("positional_embedding", {text.context_length, text.width}));
+  tower->positional_embedding_ = positions.to(kernels.device());
   // Both towers of a CLIP share the activation.
   const auto activation =
       config.vision.quick_gelu ? kernels::Activation::kQuickGelu : kernels::Activation::kGelu;
@@ -57,7 +60,7 @@ at::Tensor TextTower::EncodeBlock(const at::Tensor& prompts, const at::Tensor& e
   const int64_t length = end_of_text.max().item<int64_t>() + 1;
   at::Tensor x = prompts.slice(1, 0, length) + positional_embedding_.slice(0, 0, length);
   for (const TransformerBlock& block : blocks_) block.Apply(x, /*causal=*/true);
-  const at::Tensor rows = at::arange(x.size(0), at::kLong);
+  const at::Tensor rows = at::arange(x.size(0), end_of_text.options());
   const at::Tensor last = x.index({rows, end_of_text});
   return projection_->Apply(kernels_->LayerNorm(last, ln_final_));
 }

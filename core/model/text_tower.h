@@ -12,23 +12,24 @@
 
 namespace hfwa::model {
 
-// CLIP's text transformer (spec 5.1). Always fp32 on the CPU: its results are computed once.
-// Immutable.
+// CLIP's text transformer (spec 5.1). Immutable.
 class TextTower {
  public:
-  // config.text must be set.
-  static absl::StatusOr<std::unique_ptr<TextTower>> Load(const ModelConfig& config,
-                                                         const Weights& weights);
+  // config.text must be set. Without `kernels` it runs in fp32 on the CPU, for its results are
+  // computed once; training brings kernels that it can differentiate.
+  static absl::StatusOr<std::unique_ptr<TextTower>> Load(
+      const ModelConfig& config, const Weights& weights,
+      std::shared_ptr<const kernels::Kernels> kernels = nullptr);
 
-  // Embedded prompts [R, C, D] without positions and the row of each one's end of text [R] int64 ->
-  // text features [R, E], not normalised.
+  // Embedded prompts [R, C, D] without positions and the row of each one's end of text [R] int64,
+  // both on the kernels' device -> text features [R, E], not normalised.
   at::Tensor Encode(const at::Tensor& prompts, const at::Tensor& end_of_text) const;
 
  private:
   TextTower() = default;
   at::Tensor EncodeBlock(const at::Tensor& prompts, const at::Tensor& end_of_text) const;
 
-  std::unique_ptr<kernels::Kernels> kernels_;
+  std::shared_ptr<const kernels::Kernels> kernels_;
   at::Tensor positional_embedding_;  // [C, D]
   std::vector<TransformerBlock> blocks_;
   kernels::Norm ln_final_;

@@ -79,4 +79,17 @@ struct ModelFiles {
 // Errors are INVALID_ARGUMENT or NOT_FOUND and name the file.
 absl::StatusOr<ModelFiles> ReadModelDirectory(const std::string& directory);
 
+// The same directory without its learnt part, which need not be there: what training starts from.
+// `digest` covers the files of the frozen tensors alone, so it is the same whatever was learnt on
+// them. INVALID_ARGUMENT where there is no language side.
+struct FrozenModel {
+  ModelConfig config;
+  std::string config_json;  // in our terms
+  Weights weights;
+  std::string merges;
+  std::string digest;
+  std::vector<std::string> files;  // names in the directory: of the frozen tensors and the merges
+};
+absl::StatusOr<FrozenModel> ReadFrozenModel(const std::string& directory);
+
 }  // namespace hfwa::model
