@@ -13,6 +13,7 @@ absl::StatusOr<Report> RunParity(const std::string& folder, const ParityOptions&
   if (has("cases.json")) return TokenizerParity(folder);
   if (has("tensors56.safetensors") && has("src")) return PreprocessParity(folder);
   if (has("expected.json") && has("basic.safetensors")) return MetricsParity(folder);
+  if (has("expected_losses.json")) return TrainParity(folder);
   if (has("config.json") && has("expected.safetensors")) return ForwardParity(folder, options);
   return absl::NotFoundError(absl::StrCat(folder, " holds no fixture that is known here"));
 }
