@@ -1,0 +1,30 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "core/model/config.h"
+#include "lab/data/data_set.h"
+#include "lab/train/options.h"
+
+namespace hfwa::lab::train {
+
+struct EpochResult;
+
+struct CardFacts {
+  std::string digest;         // of the new model, as the server reports it
+  std::string frozen_digest;  // of the frozen files
+  std::string data_digest;    // of the data set's listing
+  int64_t images = 0;
+  int64_t anomalous = 0;
+  int64_t without_mask = 0;
+  int best_epoch = 0;
+};
+
+// MODEL_CARD.md: what the model is, on what and how it was trained.
+std::string ModelCard(const TrainOptions& options, const model::ModelConfig& config,
+                      const DataSet& data, const CardFacts& facts,
+                      const std::vector<EpochResult>& epochs);
+
+}  // namespace hfwa::lab::train

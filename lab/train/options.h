@@ -1,0 +1,44 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include <nlohmann/json.hpp>
+
+#include "lab/train/losses.h"
+#include "lab/train/optimizer.h"
+#include "lab/train/samples.h"
+#include "lab/train/schedule.h"
+#include "lab/train/variant.h"
+
+namespace hfwa::lab::train {
+
+// A training run. Defaults are the paper's program's (training spec, section 1).
+struct TrainOptions {
+  std::string model;  // directory of the frozen CLIP; its learnt part, if any, is not used
+  std::string data;   // as ReadDataSet takes it
+  std::string out;    // the new model's directory
+  VariantOptions variant;
+  LossOptions loss;
+  OptimizerOptions optimizer;
+  ScheduleOptions schedule;
+  SampleOptions samples;  // its seed is the run's
+  int epochs = 1;
+  int64_t batch = 8;
+  int64_t accumulate = 1;  // batches whose gradients are averaged for one update
+  int early_stop = 10;     // epochs without a new minimum; 0: never
+  std::string device = "cpu";
+  bool bf16 =
+      false;  // linear maps in bf16; parameters, norms, cosines, softmax and losses stay fp32
+  bool resume = false;             // go on from the output's checkpoint, if it has one
+  int64_t checkpoint_steps = 100;  // updates between checkpoints; each epoch's end has one anyway
+  std::string cache;               // folder of cached features; empty: none
+  int64_t cache_bytes = int64_t{20} << 30;
+  int loader_threads = 2;
+  int batches_ahead = 2;
+};
+
+// What a resumed run must have been started with, for its checkpoint to make sense, by name.
+nlohmann::json Identity(const TrainOptions& options);
+
+}  // namespace hfwa::lab::train

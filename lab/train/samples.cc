@@ -1,0 +1,161 @@
+#include "lab/train/samples.h"
+
+#include <algorithm>
+#include <map>
+#include <numeric>
+#include <optional>
+#include <utility>
+
+#include <ATen/ATen.h>
+
+#include "absl/strings/str_cat.h"
+#include "core/base/sha256.h"
+#include "core/base/status_macros.h"
+#include "core/image/decode.h"
+#include "core/image/mask.h"
+#include "core/image/preprocess.h"
+#include "lab/data/load.h"
+#include "lab/train/random.h"
+
+namespace hfwa::lab::train {
+namespace {
+
+absl::Status InFile(const std::string& file, const absl::Status& status) {
+  return absl::Status(status.code(), absl::StrCat(file, ": ", status.message()));
+}
+
+// Any touched pixel counts in training (training spec 5.6).
+at::Tensor ToMask(const std::vector<uint8_t>& values, int side) {
+  at::Tensor mask = at::empty({side, side}, at::kFloat);
+  float* out = mask.data_ptr<float>();
+  for (size_t i = 0; i < values.size(); ++i)
+    out[i] = values[i] >= image::kTrainingMaskMin ? 1.0F : 0.0F;
+  return mask;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Samples>> Samples::Create(const DataSet& set,
+                                                         const model::ModelConfig& config,
+                                                         const SampleOptions& options,
+                                                         const FeatureCache* cache) {
+  std::unique_ptr<Samples> samples(new Samples(set, config, options, cache));
+  for (const ItemClass& items : set.classes) samples->AddClass(items);
+  if (samples->items_.empty()) {
+    return absl::InvalidArgumentError(absl::StrCat(set.root, ": holds no image to train on"));
+  }
+  return samples;
+}
+
+void Samples::AddClass(const ItemClass& items) {
+  ClassItems own;
+  const auto& names = config_.prompt.class_names;
+  const auto found = std::find(names.begin(), names.end(), items.name);
+  own.class_index = found == names.end() ? 0 : found - names.begin();
+  std::map<std::string, std::vector<const Item*>> kinds;
+  for (const std::vector<Item>* split : {&items.test, &items.train}) {
+    if (split == &items.train && !options_.train_split) continue;
+    for (const Item& item : *split) {
+      items_.push_back({&item, classes_.size()});
+      kinds[item.kind].push_back(&item);
+    }
+  }
+  for (auto& [name, list] : kinds) {
+    std::sort(list.begin(), list.end(),
+              [](const Item* a, const Item* b) { return a->image < b->image; });
+    own.kinds.push_back(std::move(list));
+  }
+  classes_.push_back(std::move(own));
+}
+
+int64_t Samples::anomalous() const {
+  return std::count_if(items_.begin(), items_.end(),
+                       [](const Entry& entry) { return entry.item->anomalous; });
+}
+
+int64_t Samples::without_mask() const {
+  return std::count_if(items_.begin(), items_.end(), [](const Entry& entry) {
+    return entry.item->anomalous && entry.item->mask.empty();
+  });
+}
+
+std::vector<int64_t> Samples::Order(int epoch) const {
+  std::vector<int64_t> order(items_.size());
+  std::iota(order.begin(), order.end(), 0);
+  Random random(options_.seed, "order", static_cast<uint64_t>(epoch));
+  for (size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[random.Below(i)]);
+  return order;
+}
+
+absl::StatusOr<Sample> Samples::Make(int epoch, int64_t place, int64_t item) const {
+  const Entry& entry = items_[static_cast<size_t>(item)];
+  const ClassItems& items = classes_[entry.of_class];
+  Random random(options_.seed, "mosaic", static_cast<uint64_t>(epoch),
+                static_cast<uint64_t>(place));
+  const bool mosaic = random.Uniform() < options_.mosaic_rate;
+  auto sample = mosaic ? MakeMosaicSample(items, epoch, place) : MakePlain(*entry.item);
+  if (!sample.ok()) return mosaic ? sample.status() : InFile(entry.item->image, sample.status());
+  sample->file = entry.item->image;
+  sample->class_index = items.class_index;
+  if (!mosaic || options_.mosaic == MosaicKind::kReference) sample->label = entry.item->anomalous;
+  return sample;
+}
+
+absl::StatusOr<Sample> Samples::MakePlain(const Item& item) const {
+  Sample sample;
+  const image::DecodeOptions options = image::DecodeOptions::Paper();
+  HFWA_ASSIGN_OR_RETURN(const std::string bytes, LoadBytes(set_, item.image));
+  sample.sha256 = Sha256Hex(bytes);
+  if (cache_ != nullptr) sample.features = cache_->Get(sample.sha256);
+  image::Image picture;
+  if (sample.features.defined()) {
+    // The mask's check needs the size alone.
+    HFWA_ASSIGN_OR_RETURN(const image::Header header, image::ReadHeader(bytes, options.limits));
+    picture.width = header.width;
+    picture.height = header.height;
+  } else {
+    HFWA_ASSIGN_OR_RETURN(picture, image::Decode(bytes, options));
+    sample.image = ToInput(picture);
+  }
+  HFWA_ASSIGN_OR_RETURN(const std::optional<image::Image> mask, LoadMask(set_, item, picture));
+  sample.mask = ToMask(ResizeMask(mask, config_.map_size).values, config_.map_size);
+  return sample;
+}
+
+absl::StatusOr<Sample> Samples::MakeMosaicSample(const ClassItems& items, int epoch,
+                                                 int64_t place) const {
+  Random random(options_.seed, "tiles", static_cast<uint64_t>(epoch), static_cast<uint64_t>(place));
+  std::array<Tile, 4> tiles;
+  for (Tile& tile : tiles) {
+    const auto& kind = items.kinds[random.Below(items.kinds.size())];
+    const Item& item = *kind[random.Below(kind.size())];
+    auto loaded = LoadTile(item);
+    if (!loaded.ok()) return InFile(item.image, loaded.status());
+    tile = *std::move(loaded);
+  }
+  HFWA_ASSIGN_OR_RETURN(const Mosaic mosaic, MakeMosaic(tiles, options_.mosaic));
+  Sample sample;
+  sample.image = ToInput(mosaic.picture);
+  sample.mask =
+      ToMask(image::ResizeGrey(mosaic.mask, mosaic.picture.width, mosaic.picture.height,
+                               config_.map_size, config_.map_size, image::Resampling::kBilinear),
+             config_.map_size);
+  sample.label = mosaic.anomalous;
+  return sample;
+}
+
+absl::StatusOr<Tile> Samples::LoadTile(const Item& item) const {
+  Tile tile;
+  tile.anomalous = item.anomalous;
+  HFWA_ASSIGN_OR_RETURN(tile.picture, LoadPicture(set_, item));
+  HFWA_ASSIGN_OR_RETURN(const std::optional<image::Image> mask, LoadMask(set_, item, tile.picture));
+  if (mask.has_value())
+    tile.mask = image::PrepareMask(*mask, tile.picture.width, tile.picture.height).values;
+  return tile;
+}
+
+at::Tensor Samples::ToInput(const image::Image& picture) const {
+  return ToModelInput(picture, config_).squeeze(0);
+}
+
+}  // namespace hfwa::lab::train

@@ -1,0 +1,109 @@
+#pragma once
+
+#include <memory>
+#include <ostream>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "core/model/weights.h"
+#include "lab/data/data_set.h"
+#include "lab/train/backbone.h"
+#include "lab/train/checkpoint.h"
+#include "lab/train/csv_log.h"
+#include "lab/train/event_log.h"
+#include "lab/train/feature_cache.h"
+#include "lab/train/learnable.h"
+#include "lab/train/loader.h"
+#include "lab/train/optimizer.h"
+#include "lab/train/options.h"
+#include "lab/train/progress.h"
+#include "lab/train/samples.h"
+#include "lab/train/schedule.h"
+
+namespace hfwa::lab::train {
+
+// What an epoch came to.
+struct EpochResult {
+  int epoch = 0;
+  LossValues losses;  // means over batches
+  double learning_rate = 0;
+  double seconds_per_image = 0;
+  int64_t images = 0;           // that this process saw
+  int64_t backbone_images = 0;  // of them, those that went through the backbone
+};
+
+// A training run from its options to a model directory:
+//   config.json, the frozen files, merges   from the start (hard links where possible)
+//   learned.safetensors                     of the best epoch so far: the directory loads from then
+//   MODEL_CARD.md                           at the end
+//   training/checkpoint.safetensors         what `resume` goes on from
+//   training/last.safetensors               learnt tensors of the last epoch, at the end
+//   training/steps.csv, epochs.csv, events.out.tfevents.*
+// On one device and number of threads a run repeats to the bit, also when it was killed and resumed
+// in between.
+class Trainer {
+ public:
+  // Reads everything and checks that the run can be made. `log` gets progress; `terminal`: it can
+  // be drawn over.
+  static absl::StatusOr<std::unique_ptr<Trainer>> Create(const TrainOptions& options,
+                                                         std::ostream& log, bool terminal);
+  absl::Status Run();
+
+  const std::vector<EpochResult>& epochs() const { return epochs_; }
+
+ private:
+  Trainer(const TrainOptions& options, std::ostream& log, bool terminal)
+      : options_(options), log_(log), progress_(log, terminal), stop_(options.early_stop) {}
+
+  absl::Status Load();
+  absl::Status LoadModel();
+  absl::Status LoadData();
+  absl::Status OpenLogs();
+  absl::Status Resume();
+  absl::Status CheckIdentity(const nlohmann::json& state) const;
+  absl::Status Save();
+
+  absl::StatusOr<EpochResult> RunEpoch();
+  // One batch: loss and gradients, and the update where the group is complete.
+  absl::StatusOr<LossValues> RunBatch(std::vector<Sample> samples);
+  absl::StatusOr<TrainForward> Forward(std::vector<Sample>& samples, const at::Tensor& classes);
+  absl::StatusOr<at::Tensor> FeatureRows(std::vector<Sample>& samples);
+  absl::Status EndEpoch(const EpochResult& result);
+  absl::Status Finish();
+  // Batches of the group that `batch_` is in.
+  int64_t GroupSize() const;
+  Tensors LearntOnCpu() const;
+  std::string TrainingPath(const std::string& name) const;
+
+  const TrainOptions options_;
+  std::ostream& log_;
+  Progress progress_;
+  at::Device device_ = at::kCPU;
+
+  model::FrozenModel frozen_;  // its weights are dropped once loaded
+  std::string config_json_;    // of the new model
+  model::ModelConfig config_;
+  DataSet data_;
+  std::string data_digest_;
+  std::unique_ptr<Backbone> backbone_;
+  std::unique_ptr<FeatureCache> cache_;
+  std::unique_ptr<Samples> samples_;
+  std::unique_ptr<Loader> loader_;
+  std::unique_ptr<Learnable> learnable_;
+  std::unique_ptr<Optimizer> optimizer_;
+  std::unique_ptr<Schedule> schedule_;
+  EarlyStop stop_;
+  CsvLog steps_csv_, epochs_csv_;
+  EventLog events_;
+
+  // Where the run is: the batch that comes next, and sums over the epoch's batches so far.
+  int epoch_ = 0;
+  int64_t batch_ = 0;
+  LossValues sums_;
+  std::vector<EpochResult> epochs_;
+  int64_t backbone_images_ = 0;
+};
+
+}  // namespace hfwa::lab::train

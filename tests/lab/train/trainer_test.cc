@@ -1,0 +1,170 @@
+// Whole runs: what is written is what was trained, and runs repeat to the bit.
+
+#include "lab/train/trainer.h"
+
+#include <filesystem>
+#include <sstream>
+#include <string>
+#include <tuple>
+
+#include <ATen/ATen.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "core/model/hfwa.h"
+#include "core/model/safetensors.h"
+#include "lab/data/load.h"
+#include "tests/lab/train/world.h"
+
+namespace hfwa::lab::train {
+namespace {
+
+using ::testing::HasSubstr;
+
+absl::StatusOr<std::unique_ptr<Trainer>> Train(const TrainOptions& options) {
+  std::ostringstream log;
+  auto trainer = Trainer::Create(options, log, /*terminal=*/false);
+  if (!trainer.ok()) return trainer.status();
+  const absl::Status status = (*trainer)->Run();
+  if (!status.ok()) return status;
+  return trainer;
+}
+
+Tensors Learnt(const TrainOptions& options) {
+  return *model::ReadAllTensors(options.out + "/learned.safetensors");
+}
+Tensors Last(const TrainOptions& options) {
+  return *model::ReadAllTensors(options.out + "/training/last.safetensors");
+}
+
+void ExpectSameBits(const Tensors& a, const Tensors& b) {
+  ASSERT_EQ(a.size(), b.size());
+  for (const auto& [name, tensor] : a) EXPECT_TRUE(at::equal(tensor, b.at(name))) << name;
+}
+
+// Largest difference between what the trained directory serves and what training computes from the
+// directory's own tensors.
+void ExpectServedAsTrained(const TrainOptions& options) {
+  const auto files = model::ReadModelDirectory(options.out);
+  ASSERT_TRUE(files.ok()) << files.status();
+  const model::ModelConfig config = files->config;
+  const auto tokens = model::TokenizePrompts(config, files->merges);
+  ASSERT_TRUE(tokens.ok()) << tokens.status();
+  const auto learnable = Learnable::Create(config, files->weights, Learnt(options), *tokens, {});
+  ASSERT_TRUE(learnable.ok()) << learnable.status();
+  const auto served = model::Hfwa::Create(*files, {});
+  ASSERT_TRUE(served.ok()) << served.status();
+
+  const auto set = ReadDataSet(options.data);
+  ASSERT_TRUE(set.ok());
+  const at::Tensor image = ToModelInput(*LoadPicture(*set, set->classes[0].test.back()), config);
+  const at::Tensor classes = at::zeros({1}, at::kLong);
+  absl::StatusOr<TrainForward> trained = absl::UnknownError("");
+  if ((*learnable)->needs_images()) {
+    trained = (*learnable)->ForwardImages(image, classes);
+  } else {
+    const auto backbone = Backbone::Create(config, files->weights, at::kCPU, at::kFloat);
+    ASSERT_TRUE(backbone.ok());
+    trained =
+        (*learnable)
+            ->Forward((*backbone)->Split((*backbone)->Compute(image[0]).unsqueeze(0)), classes);
+  }
+  ASSERT_TRUE(trained.ok()) << trained.status();
+  const auto expected = (*served)->Forward(image, {0});
+  ASSERT_TRUE(expected.ok()) << expected.status();
+  const at::Tensor grids = at::stack(trained->grid_logits, 1);
+  EXPECT_LT((trained->text_probs - expected->text_probs).abs().max().item<double>(), 2e-6);
+  EXPECT_LT((grids - expected->language_diff).abs().max().item<double>(), 5e-6);
+}
+
+TEST(Trainer, learns_and_serves_what_it_trained) {
+  World world;
+  TrainOptions options = world.Options("out", world.Model(), world.Data(4, 5));
+  options.epochs = 3;
+  const auto trainer = Train(options);
+  ASSERT_TRUE(trainer.ok()) << trainer.status();
+  const auto& epochs = (*trainer)->epochs();
+  ASSERT_EQ(epochs.size(), 3U);
+  EXPECT_LT(epochs[2].losses.total, epochs[0].losses.total);
+  ExpectServedAsTrained(options);
+}
+
+// Adapter, prompts, shared, residual.
+class Variants : public ::testing::TestWithParam<std::tuple<const char*, const char*, bool, bool>> {
+};
+
+TEST_P(Variants, train_and_serve_what_they_trained) {
+  World world;
+  const auto& [adapter, prompts, shared, residual] = GetParam();
+  const std::string model =
+      world.Model({{"text", {{"context_length", 77}}}, {"adapter", {{"depth", 2}, {"window", 4}}}});
+  TrainOptions options = world.Options("out", model, world.Data(2, 2));
+  options.variant.adapter = adapter;
+  options.variant.prompts = prompts;
+  options.variant.share_adapter = shared;
+  options.variant.residual = residual;
+  options.schedule.learning_rate = 1e-2;
+  const auto trainer = Train(options);
+  ASSERT_TRUE(trainer.ok()) << trainer.status();
+  ExpectServedAsTrained(options);
+  // Everything that trains has moved.
+  const auto config = *model::ParseModelConfig(*ReadFile(options.out + "/config.json"));
+  const Tensors initial = InitialTensors(config, options.samples.seed), learnt = Learnt(options);
+  ASSERT_EQ(initial.size(), learnt.size());
+  for (const auto& [name, tensor] : learnt)
+    EXPECT_FALSE(at::equal(tensor, initial.at(name))) << name;
+}
+
+INSTANTIATE_TEST_SUITE_P(All, Variants,
+                         ::testing::Values(std::tuple("fwa", "learned", false, false),
+                                           std::tuple("fwa", "template", false, false),
+                                           std::tuple("fwa", "fixed", false, false),
+                                           std::tuple("linear", "learned", false, false),
+                                           std::tuple("linear", "fixed", false, false),
+                                           std::tuple("linear", "learned", true, false),
+                                           std::tuple("fwa", "learned", false, true),
+                                           std::tuple("linear", "fixed", true, true)));
+
+TEST(Trainer, a_run_repeats_to_the_bit) {
+  World world;
+  const std::string model = world.Model(), data = world.Data(4, 4);
+  TrainOptions first = world.Options("first", model, data);
+  first.epochs = 2;
+  first.samples.mosaic_rate = 0.5;
+  TrainOptions second = first;
+  second.out = world.scratch().path("second");
+  second.loader_threads = 1;
+  ASSERT_TRUE(Train(first).ok());
+  ASSERT_TRUE(Train(second).ok());
+  ExpectSameBits(Last(first), Last(second));
+  TrainOptions other = first;
+  other.out = world.scratch().path("other");
+  other.samples.seed = 1;
+  ASSERT_TRUE(Train(other).ok());
+  EXPECT_FALSE(at::equal(Last(first).at("prompt_learner.ctx_pos"),
+                         Last(other).at("prompt_learner.ctx_pos")));
+}
+
+TEST(Trainer, a_longer_run_goes_on_from_a_shorter_one_to_the_bit) {
+  World world;
+  const std::string model = world.Model(), data = world.Data(4, 4);
+  TrainOptions whole = world.Options("whole", model, data);
+  whole.epochs = 3;
+  ASSERT_TRUE(Train(whole).ok());
+  TrainOptions parts = whole;
+  parts.out = world.scratch().path("parts");
+  parts.epochs = 1;
+  ASSERT_TRUE(Train(parts).ok());
+  parts.epochs = 3;
+  EXPECT_THAT(Train(parts).status().message(), HasSubstr("holds a training run"));
+  parts.resume = true;
+  parts.schedule.learning_rate = 2e-3;
+  EXPECT_THAT(Train(parts).status().message(), HasSubstr("learning_rate"));
+  parts.schedule.learning_rate = whole.schedule.learning_rate;
+  ASSERT_TRUE(Train(parts).ok());
+  ExpectSameBits(Last(whole), Last(parts));
+  ExpectSameBits(Learnt(whole), Learnt(parts));
+}
+
+}  // namespace
+}  // namespace hfwa::lab::train
