@@ -32,29 +32,38 @@ at::Tensor EnsembleMean(const at::Tensor& side) {
 absl::StatusOr<at::Tensor> ComputeTextFeatures(const ModelConfig& config, const Weights& weights,
                                                const PromptTokens& tokens, const Trace& trace) {
   HFWA_ASSIGN_OR_RETURN(const std::unique_ptr<TextTower> tower, TextTower::Load(config, weights));
-  return ComputeTextFeatures(config, weights, tokens, *tower, trace);
+  HFWA_ASSIGN_OR_RETURN(const at::Tensor rows,
+                        EncodePrompts(config, weights, tokens, *tower, trace));
+  return PoolPrompts(config, weights, tokens, rows, trace);
 }
 
-absl::StatusOr<at::Tensor> ComputeTextFeatures(const ModelConfig& config, const Weights& weights,
-                                               const PromptTokens& tokens, const TextTower& tower,
-                                               const Trace& trace) {
+absl::StatusOr<at::Tensor> EncodePrompts(const ModelConfig& config, const Weights& weights,
+                                         const PromptTokens& tokens, const TextTower& tower,
+                                         const Trace& trace) {
   HFWA_ASSIGN_OR_RETURN(const EmbeddedPrompts prompts, EmbedPrompts(config, weights, tokens));
   Emit(trace, "prompts", prompts.embeddings);
   Emit(trace, "eot_index", prompts.end_of_text);
   at::Tensor rows = tower.Encode(prompts.embeddings, prompts.end_of_text);
 
-  const bool fixed = config.prompt.type == PromptConfig::Type::kFixed;
-  if (fixed) {
+  if (config.prompt.type == PromptConfig::Type::kFixed) {
     rows = at::cat({EnsembleMean(Side(config, tokens, rows, false)),
                     EnsembleMean(Side(config, tokens, rows, true))});
   }
   Emit(trace, "text_features", rows);
+  return rows;
+}
+
+absl::StatusOr<at::Tensor> PoolPrompts(const ModelConfig& config, const Weights& weights,
+                                       const PromptTokens& tokens, const at::Tensor& encoded,
+                                       const Trace& trace) {
+  at::Tensor rows = encoded;
   if (config.text_linear) {
     HFWA_ASSIGN_OR_RETURN(const kernels::LinearWeights linear,
                           LoadLinear(weights, "cross_fusion.linear", config.embed_dim,
                                      config.embed_dim, /*bias=*/true));
     rows = at::linear(rows, linear.weight, linear.bias);
   }
+  const bool fixed = config.prompt.type == PromptConfig::Type::kFixed;
   const std::vector<at::Tensor> sides =
       fixed ? rows.chunk(2)
             : std::vector<at::Tensor>{Side(config, tokens, rows, false).mean(1),

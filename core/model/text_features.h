@@ -16,10 +16,15 @@ namespace hfwa::model {
 absl::StatusOr<at::Tensor> ComputeTextFeatures(const ModelConfig& config, const Weights& weights,
                                                const PromptTokens& tokens, const Trace& trace);
 
-// The same with a tower that is loaded already, on the device of `weights` and of the tower's
-// kernels; differentiable where those are.
-absl::StatusOr<at::Tensor> ComputeTextFeatures(const ModelConfig& config, const Weights& weights,
-                                               const PromptTokens& tokens, const TextTower& tower,
-                                               const Trace& trace);
+// Its two halves, on the device of `weights` and of the tower's kernels, and differentiable where
+// those are. What the tower gives, all normal rows, then all anomaly rows: one for each prompt, or
+// with fixed prompts, where nothing in it is learnt, one for each class.
+absl::StatusOr<at::Tensor> EncodePrompts(const ModelConfig& config, const Weights& weights,
+                                         const PromptTokens& tokens, const TextTower& tower,
+                                         const Trace& trace);
+// [M, 2, E] from them.
+absl::StatusOr<at::Tensor> PoolPrompts(const ModelConfig& config, const Weights& weights,
+                                       const PromptTokens& tokens, const at::Tensor& rows,
+                                       const Trace& trace);
 
 }  // namespace hfwa::model

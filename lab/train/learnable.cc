@@ -80,6 +80,10 @@ absl::Status Learnable::Load(const model::Weights& frozen, const Tensors& learnt
   model::ResolveAliases(config_, weights_);
 
   HFWA_ASSIGN_OR_RETURN(text_tower_, model::TextTower::Load(config_, weights_, frozen_kernels_));
+  if (config_.prompt.type == model::PromptConfig::Type::kFixed) {
+    HFWA_ASSIGN_OR_RETURN(fixed_rows_, model::EncodePrompts(config_, weights_, tokens_,
+                                                            *text_tower_, model::Trace()));
+  }
   if (needs_images()) {
     HFWA_ASSIGN_OR_RETURN(vision_tower_,
                           model::VisionTower::Load(config_, weights_, *frozen_kernels_));
@@ -101,9 +105,13 @@ absl::Status Learnable::Load(const model::Weights& frozen, const Tensors& learnt
 }
 
 absl::StatusOr<at::Tensor> Learnable::TextPairs(const at::Tensor& classes) const {
-  HFWA_ASSIGN_OR_RETURN(
-      const at::Tensor pooled,
-      model::ComputeTextFeatures(config_, weights_, tokens_, *text_tower_, model::Trace()));
+  at::Tensor rows = fixed_rows_;
+  if (!rows.defined()) {
+    HFWA_ASSIGN_OR_RETURN(
+        rows, model::EncodePrompts(config_, weights_, tokens_, *text_tower_, model::Trace()));
+  }
+  HFWA_ASSIGN_OR_RETURN(const at::Tensor pooled,
+                        model::PoolPrompts(config_, weights_, tokens_, rows, model::Trace()));
   return Unit(pooled).index_select(0, classes);
 }
 

@@ -93,6 +93,7 @@ class Learnable {
   model::Weights weights_;  // on the device: frozen tensors, and the leaves by every name
   Tensors parameters_;
   std::unique_ptr<model::TextTower> text_tower_;
+  at::Tensor fixed_rows_;  // what the tower gives for fixed prompts, computed once
   std::unique_ptr<model::VisionTower> vision_tower_;  // where the adapters feed back
   std::unique_ptr<kernels::Linear> projection_;
   std::vector<std::shared_ptr<const kernels::Linear>> out_projections_;  // per level

@@ -1,0 +1,88 @@
+"""hfwa-train killed with SIGKILL at random instants and resumed ends in the bits of a run that was left alone,
+and hfwa-server serves what it wrote.
+
+HFWA_TRAIN_KILLS and HFWA_TRAIN_SEED choose how often and which instants; a failure prints both.
+"""
+
+import os
+import pathlib
+import random
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+
+import images
+from harness import BIN, MODEL, SLOWNESS, Server, TestCase, main
+
+KILLS = int(os.environ.get("HFWA_TRAIN_KILLS", "6"))
+SEED = int(os.environ.get("HFWA_TRAIN_SEED", "20240703"))
+LIMIT = 60 * SLOWNESS
+
+
+class TrainTest(TestCase):
+    def setUp(self):
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="hfwa-train-"))
+        self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
+        data = self.folder / "data"
+        for kind, make in (("good", images.good), ("blot", images.bad)):
+            (data / kind).mkdir(parents=True)
+            for i in range(24):
+                (data / kind / f"{i}.png").write_bytes(make(i))
+
+    def command(self, out, *flags):
+        return [str(BIN / "hfwa-train"), "--model", str(MODEL), "--data", str(self.folder / "data"), "--out", str(out),
+                "--epochs", "12", "--batch", "4", "--checkpoint-steps", "2", "--threads", "1", *flags]
+
+    def train(self, out, *flags):
+        done = subprocess.run(self.command(out, *flags), capture_output=True, text=True, timeout=LIMIT)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return done.stderr
+
+    def killed(self, out, seconds):
+        """Starts or resumes a run and kills it after that time; True if it had ended by itself."""
+        process = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", *self.command(out, "--resume")],
+                                   stderr=subprocess.PIPE, text=True)
+        try:
+            _, log = process.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+            return False
+        self.assertEqual(process.returncode, 0, log)
+        return True
+
+    def test_a_killed_and_resumed_run_equals_one_left_alone(self):
+        whole, broken = self.folder / "whole", self.folder / "broken"
+        start = time.monotonic()
+        self.train(whole)
+        seconds = time.monotonic() - start
+        chance = random.Random(SEED)
+        amid = 0
+        for _ in range(KILLS):
+            # The instant is what is tested: from before the first checkpoint to near the end.
+            if self.killed(broken, chance.uniform(0.2, 0.8) * seconds):
+                break
+            amid += (broken / "training/checkpoint.safetensors").exists()
+        hint = f"HFWA_TRAIN_KILLS={KILLS} HFWA_TRAIN_SEED={SEED}"
+        self.assertGreater(amid, 0, f"no kill came between the first checkpoint and the end: {hint}")
+        self.train(broken, "--resume")
+        for name in ("learned.safetensors", "training/last.safetensors", "training/steps.csv"):
+            self.assertEqual((whole / name).read_bytes(), (broken / name).read_bytes(), f"{name}: {hint}")
+
+    def test_a_server_serves_what_was_trained(self):
+        out = self.folder / "model"
+        log = self.train(out)
+        digest = re.search(r"digest (\w+)", log)[1]
+        with Server(model=out) as server:
+            client = server.client()
+            self.assertTrue(client.GetModel(name="models/current").digest.startswith(digest))
+            client.CreateProduct(product_id="bolt", product={"class_name": "bolt"})
+            # Without references what was learnt is all that judges.
+            good, bad = (client.detect("bolt", make(1)).raw for make in (images.good, images.bad))
+            self.assertNotEqual(good, bad)
+
+
+if __name__ == "__main__":
+    main()
