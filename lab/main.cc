@@ -9,6 +9,7 @@
 #include <CLI/CLI.hpp>
 
 #include "absl/status/status.h"
+#include "lab/eval/run_command.h"
 #include "lab/few_shot.h"
 #include "lab/parity.h"
 #include "lab/weights_check.h"
@@ -104,6 +105,7 @@ int main(int argc, char** argv) {
   app.add_option("--threads", threads, "Threads of LibTorch; 0: one a core");
   std::function<int()> chosen;
   AddParity(app, chosen);
+  hfwa::lab::AddRunCommands(app, chosen);
   AddFewShot(app, chosen);
   AddWeightsCheck(app, chosen);
   CLI11_PARSE(app, argc, argv);

@@ -1,0 +1,135 @@
+#include "lab/eval/hfwa_method.h"
+
+#include <algorithm>
+#include <utility>
+
+#include <ATen/ATen.h>
+
+#include "core/bank/bank.h"
+#include "core/base/status_macros.h"
+#include "core/engine/maps.h"
+#include "core/model/maps.h"
+#include "core/scoring/score_model.h"
+#include "lab/metrics/score_metrics.h"
+
+namespace hfwa::lab {
+namespace {
+
+// As many references as the service judges without themselves (docs/scoring.md).
+constexpr size_t kJudgedMax = 16;
+
+using BankPtr = std::shared_ptr<const bank::Bank>;
+
+scoring::RawScore ToServiceRaw(const RawScore& raw) {
+  scoring::RawScore service;
+  service.map_max = raw.map_max;
+  if (raw.probability.has_value()) service.text_probability = *raw.probability;
+  return service;
+}
+
+class HfwaDetector final : public Detector {
+ public:
+  HfwaDetector(const model::ModelConfig& config, BankPtr bank, const scoring::ScoreModel& service)
+      : config_(config), bank_(std::move(bank)), service_(service) {}
+
+  absl::StatusOr<Judgement> Judge(const Features& image, bool with_levels) const override {
+    const at::Tensor few = bank_ != nullptr ? bank_->Match(image.tokens).cpu() : at::Tensor();
+    Judgement judgement;
+    judgement.map = engine::CombinedMap(config_, image.language_diff, few);
+    judgement.raw = {judgement.map.max().item<float>(), image.probability};
+    if (with_levels) judgement.levels = Levels(image.language_diff, few);
+    return judgement;
+  }
+
+  std::vector<Scoring> Score(absl::Span<const RawScore> images) const override {
+    Scoring paper = {.name = "paper", .scores = {}, .threshold = std::nullopt, .note = ""};
+    Scoring service = {
+        .name = "service", .scores = {}, .threshold = service_.threshold(), .note = ""};
+    std::vector<float> maxima, probabilities;
+    for (const RawScore& raw : images) {
+      maxima.push_back(raw.map_max);
+      if (raw.probability.has_value()) probabilities.push_back(*raw.probability);
+      service.scores.push_back(service_.Score(ToServiceRaw(raw)));
+    }
+    if (bank_ == nullptr) {
+      paper.scores.assign(probabilities.begin(), probabilities.end());
+    } else {
+      SetScores scaled = ScaleOverSet(maxima, probabilities);
+      paper.scores = std::move(scaled.scores);
+      if (scaled.flat) paper.note = "all maps have the same maximum, which counts 0";
+    }
+    return {std::move(paper), std::move(service)};
+  }
+
+ private:
+  // Each level's own map, filtered as the sum is.
+  at::Tensor Levels(const at::Tensor& language_diff, const at::Tensor& few) const {
+    std::vector<at::Tensor> maps;
+    for (int i = 0; i < config_.levels(); ++i) {
+      const auto level = [i](const at::Tensor& of) {
+        return of.defined() ? of.narrow(0, i, 1) : of;
+      };
+      maps.push_back(engine::CombinedMap(config_, level(language_diff), level(few)));
+    }
+    return at::stack(maps);
+  }
+
+  const model::ModelConfig& config_;
+  const BankPtr bank_;  // null: no references
+  const scoring::ScoreModel service_;
+};
+
+absl::StatusOr<BankPtr> MakeBank(const model::Hfwa& hfwa, const std::vector<Features>& references,
+                                 std::optional<size_t> without = std::nullopt) {
+  const size_t count = references.size() - (without.has_value() ? 1 : 0);
+  return bank::Bank::Create(
+      static_cast<int>(count), hfwa.kernels(), [&](int k) -> absl::StatusOr<at::Tensor> {
+        const auto index = static_cast<size_t>(k);
+        return references[without.has_value() && index >= *without ? index + 1 : index].tokens;
+      });
+}
+
+// Each reference judged without itself, a single one by its own distant patches: as the engine
+// does.
+absl::StatusOr<scoring::ScoreModel> ServiceModel(const model::Hfwa& hfwa,
+                                                 const std::vector<Features>& references) {
+  const size_t count = references.size();
+  const size_t judged = std::min(count, kJudgedMax);
+  std::vector<scoring::ReferenceRaw> raws;
+  for (size_t j = 0; j < judged; ++j) {
+    const size_t k = j * count / judged;
+    at::Tensor few;
+    if (count == 1) {
+      HFWA_ASSIGN_OR_RETURN(const BankPtr bank, MakeBank(hfwa, references));
+      few = bank->MatchSelf(references[k].tokens, 0);
+    } else {
+      HFWA_ASSIGN_OR_RETURN(const BankPtr bank, MakeBank(hfwa, references, k));
+      few = bank->Match(references[k].tokens);
+    }
+    const at::Tensor map =
+        engine::CombinedMap(hfwa.config(), references[k].language_diff, few.cpu());
+    raws.push_back({.raw = ToServiceRaw({map.max().item<float>(), references[k].probability}),
+                    .map_mean = map.mean().item<float>()});
+  }
+  return scoring::ScoreModel::FromReferences(raws);
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Detector>> HfwaMethod::Fit(
+    const std::vector<Features>& references) const {
+  const model::ModelConfig& config = hfwa_.config();
+  if (references.empty()) {
+    if (!config.has_language()) {
+      return absl::FailedPreconditionError(
+          "the model has no language side: without references there is nothing to judge by");
+    }
+    return std::make_unique<HfwaDetector>(config, nullptr,
+                                          scoring::ScoreModel::ZeroShot(config.levels()));
+  }
+  HFWA_ASSIGN_OR_RETURN(BankPtr bank, MakeBank(hfwa_, references));
+  HFWA_ASSIGN_OR_RETURN(const scoring::ScoreModel service, ServiceModel(hfwa_, references));
+  return std::make_unique<HfwaDetector>(config, std::move(bank), service);
+}
+
+}  // namespace hfwa::lab
