@@ -8,18 +8,14 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
-#include "client/bench/chart.h"
+#include "core/base/chart.h"
 
 namespace hfwa::bench {
 namespace {
 
 constexpr char kStyle[] =
     "body{font:14px sans-serif;max-width:800px;margin:2em auto;color-scheme:light dark}\n"
-    "svg{width:100%;margin:1em 0}\nsvg text{font-size:11px;fill:currentColor}\n"
-    "svg .title{font-size:14px;font-weight:bold}\n"
-    ".grid{stroke:currentColor;opacity:.15}\n.line{fill:none;stroke-width:1.5}\n"
-    "svg .a{fill:#2a6fbb}\nsvg .b{fill:#e08a1e}\nsvg .bad{fill:#c0392b}\n"
-    "svg .line.a{fill:none;stroke:#2a6fbb}\nsvg .line.b{fill:none;stroke:#e08a1e}\n"
+    "svg{width:100%;margin:1em 0}\n"
     "td,th{padding:.1em 1em .1em 0;text-align:left}\n.invalid{color:#c0392b;font-weight:bold}\n";
 
 double Largest(const std::vector<double>& sorted) { return sorted.empty() ? 1 : sorted.back(); }
@@ -179,8 +175,9 @@ std::string ToHtml(const Report& report) {
   return absl::StrCat(
       "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>hfwa bench</title>\n"
       "<style>\n",
-      kStyle, "</style>\n<h1>hfwa bench</h1>\n", Figures(report), PercentileChart(report),
-      TimeChart(report), SecondsChart(report), StagesChart(report), "</html>\n");
+      kStyle, kChartStyle, "</style>\n<h1>hfwa bench</h1>\n", Figures(report),
+      PercentileChart(report), TimeChart(report), SecondsChart(report), StagesChart(report),
+      "</html>\n");
 }
 
 }  // namespace hfwa::bench

@@ -13,11 +13,16 @@
 #include "lab/data/duplicates.h"
 #include "lab/eval/evaluation.h"
 #include "lab/eval/output.h"
+#include "lab/eval/report_html.h"
 #include "lab/eval/summary.h"
 #include "lab/eval/table.h"
 
 namespace hfwa::lab {
 namespace {
+
+// Of the report.
+constexpr int kCurvePoints = 400;
+constexpr int kPictures = 4;
 
 struct RunArguments {
   EvaluationOptions options;
@@ -46,6 +51,10 @@ absl::Status Run(RunArguments& arguments) {
   options.memory_bytes = static_cast<size_t>(arguments.memory_mib * (1 << 20));
   options.feature_memory_bytes = static_cast<size_t>(arguments.feature_memory_mib * (1 << 20));
   options.progress = [](const std::string& text) { std::cerr << text << std::endl; };
+  if (!arguments.html.empty()) {
+    options.curve_points = kCurvePoints;
+    options.pictures = kPictures;
+  }
   auto result = Evaluate(options);
   if (!result.ok()) {
     // Only a file's fault is one that skipping would help.
@@ -60,6 +69,9 @@ absl::Status Run(RunArguments& arguments) {
   PrintTables(*result, averages, std::cout);
   HFWA_RETURN_IF_ERROR(WriteFile(arguments.json, ToJson(*result, rows, averages)));
   HFWA_RETURN_IF_ERROR(WriteFile(arguments.csv, ToCsv(rows)));
+  if (!arguments.html.empty()) {
+    HFWA_RETURN_IF_ERROR(WriteFile(arguments.html, ToHtml(*result, averages)));
+  }
   if (rows.empty()) return absl::FailedPreconditionError("nothing was measured");
   return absl::OkStatus();
 }
@@ -120,6 +132,7 @@ void AddOptions(CLI::App& command, RunArguments& arguments) {
   command.add_flag("!--no-levels", options.levels, "Not by level of the model");
   command.add_option("--json", arguments.json, "Writes everything here");
   command.add_option("--csv", arguments.csv, "Writes a row a measurement here");
+  command.add_option("--html", arguments.html, "Writes a report with curves and pictures here");
   command.add_option("--memory", arguments.memory_mib, "MiB for pixels; more goes to a file")
       ->capture_default_str();
   command

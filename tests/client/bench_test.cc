@@ -10,12 +10,12 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "client/bench/chart.h"
 #include "client/bench/load_generator.h"
 #include "client/bench/rate_search.h"
 #include "client/bench/report.h"
 #include "client/bench/report_html.h"
 #include "client/bench/report_json.h"
+#include "core/base/chart.h"
 
 namespace hfwa::bench {
 namespace {

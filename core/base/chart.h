@@ -1,14 +1,20 @@
 #pragma once
 
+// Charts for pages that are whole by themselves.
+
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
-namespace hfwa::bench {
+namespace hfwa {
 
 // `text` for HTML, in text as in attributes.
 std::string EscapeHtml(std::string_view text);
+
+// What a page's style sheet needs for charts: the classes "a", "b" and "bad", for lines as for
+// areas.
+extern const char kChartStyle[];
 
 // One side of a chart.
 struct Axis {
@@ -30,7 +36,13 @@ Axis LogAxis(double low, double high, std::string label);
 // A chart as an SVG element to put into a page, drawn with the page's classes.
 class Chart {
  public:
+  // In pixels.
+  struct Size {
+    double width = 760;
+    double height = 300;
+  };
   Chart(std::string title, Axis x, Axis y);
+  Chart(std::string title, Axis x, Axis y, Size size);
   void Line(const std::vector<std::pair<double, double>>& points, std::string_view css_class);
   // Between (x0, y0) and (x1, y1), in the axes' units. `note` shows where the pointer rests.
   void Rect(double x0, double y0, double x1, double y1, std::string_view css_class,
@@ -43,6 +55,7 @@ class Chart {
   double X(double value) const;
   double Y(double value) const;
 
+  const Size size_;
   const std::string title_;
   const Axis x_;
   const Axis y_;
@@ -50,4 +63,4 @@ class Chart {
   std::string legend_;
 };
 
-}  // namespace hfwa::bench
+}  // namespace hfwa

@@ -1,4 +1,4 @@
-#include "client/bench/chart.h"
+#include "core/base/chart.h"
 
 #include <algorithm>
 #include <cmath>
@@ -8,12 +8,10 @@
 #include "absl/strings/str_replace.h"
 #include "core/base/strings.h"
 
-namespace hfwa::bench {
+namespace hfwa {
 namespace {
 
 // In pixels.
-constexpr double kWidth = 760;
-constexpr double kHeight = 300;
 constexpr double kLeft = 80;
 constexpr double kRight = 20;
 constexpr double kTop = 30;
@@ -22,6 +20,12 @@ constexpr double kBottom = 45;
 std::string Number(double value) { return absl::StrFormat("%.6g", value); }
 
 }  // namespace
+
+const char kChartStyle[] =
+    "svg text{font-size:11px;fill:currentColor}\nsvg .title{font-size:14px;font-weight:bold}\n"
+    ".grid{stroke:currentColor;opacity:.15}\n.line{fill:none;stroke-width:1.5}\n"
+    "svg .a{fill:#2a6fbb}\nsvg .b{fill:#e08a1e}\nsvg .bad{fill:#c0392b}\n"
+    "svg .line.a{fill:none;stroke:#2a6fbb}\nsvg .line.b{fill:none;stroke:#e08a1e}\n";
 
 std::string EscapeHtml(std::string_view text) {
   return absl::StrReplaceAll(
@@ -66,11 +70,15 @@ Axis LogAxis(double low, double high, std::string label) {
 }
 
 Chart::Chart(std::string title, Axis x, Axis y)
-    : title_(std::move(title)), x_(std::move(x)), y_(std::move(y)) {}
+    : Chart(std::move(title), std::move(x), std::move(y), Size{}) {}
+Chart::Chart(std::string title, Axis x, Axis y, Size size)
+    : size_(size), title_(std::move(title)), x_(std::move(x)), y_(std::move(y)) {}
 
-double Chart::X(double value) const { return kLeft + x_.Place(value) * (kWidth - kLeft - kRight); }
+double Chart::X(double value) const {
+  return kLeft + x_.Place(value) * (size_.width - kLeft - kRight);
+}
 double Chart::Y(double value) const {
-  return kHeight - kBottom - y_.Place(value) * (kHeight - kTop - kBottom);
+  return size_.height - kBottom - y_.Place(value) * (size_.height - kTop - kBottom);
 }
 
 void Chart::Line(const std::vector<std::pair<double, double>>& points, std::string_view css_class) {
@@ -102,29 +110,29 @@ std::string Chart::Svg() const {
       "<svg viewBox=\"0 0 %g %g\" role=\"img\">\n<text class=\"title\" x=\"%g\" "
       "y=\"18\">%s</text>\n"
       "<text x=\"%g\" y=\"18\" text-anchor=\"end\">%s</text>\n",
-      kWidth, kHeight, kLeft, EscapeHtml(title_), kWidth - kRight, legend_);
+      size_.width, size_.height, kLeft, EscapeHtml(title_), size_.width - kRight, legend_);
   for (const auto& [value, text] : x_.ticks) {
     absl::StrAppendFormat(&svg,
                           "<path class=\"grid\" d=\"M%.1f %gV%g\"/><text x=\"%.1f\" y=\"%g\" "
                           "text-anchor=\"middle\">%s</text>\n",
-                          X(value), kTop, kHeight - kBottom, X(value), kHeight - kBottom + 16,
-                          EscapeHtml(text));
+                          X(value), kTop, size_.height - kBottom, X(value),
+                          size_.height - kBottom + 16, EscapeHtml(text));
   }
   for (const auto& [value, text] : y_.ticks) {
     absl::StrAppendFormat(&svg,
                           "<path class=\"grid\" d=\"M%g %.1fH%g\"/><text x=\"%g\" y=\"%.1f\" "
                           "text-anchor=\"end\">%s</text>\n",
-                          kLeft, Y(value), kWidth - kRight, kLeft - 6, Y(value) + 4,
+                          kLeft, Y(value), size_.width - kRight, kLeft - 6, Y(value) + 4,
                           EscapeHtml(text));
   }
   absl::StrAppendFormat(
       &svg,
       "<text x=\"%g\" y=\"%g\" text-anchor=\"middle\">%s</text>\n"
       "<text transform=\"translate(16 %g) rotate(-90)\" text-anchor=\"middle\">%s</text>\n",
-      (kLeft + kWidth - kRight) / 2, kHeight - 8, EscapeHtml(x_.label),
-      (kTop + kHeight - kBottom) / 2, EscapeHtml(y_.label));
+      (kLeft + size_.width - kRight) / 2, size_.height - 8, EscapeHtml(x_.label),
+      (kTop + size_.height - kBottom) / 2, EscapeHtml(y_.label));
   absl::StrAppend(&svg, body_, "</svg>\n");
   return svg;
 }
 
-}  // namespace hfwa::bench
+}  // namespace hfwa
