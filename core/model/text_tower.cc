@@ -62,7 +62,7 @@ at::Tensor TextTower::EncodeBlock(const at::Tensor& prompts, const at::Tensor& e
   for (const TransformerBlock& block : blocks_) block.Apply(x, /*causal=*/true);
   const at::Tensor rows = at::arange(x.size(0), end_of_text.options());
   const at::Tensor last = x.index({rows, end_of_text});
-  return projection_->Apply(kernels_->LayerNorm(last, ln_final_));
+  return projection_->Apply(kernels_->LayerNorm(last, ln_final_)).to(at::kFloat);
 }
 
 }  // namespace hfwa::model

@@ -22,7 +22,7 @@ class TextTower {
       std::shared_ptr<const kernels::Kernels> kernels = nullptr);
 
   // Embedded prompts [R, C, D] without positions and the row of each one's end of text [R] int64,
-  // both on the kernels' device -> text features [R, E], not normalised.
+  // both on the kernels' device -> text features [R, E] fp32, not normalised.
   at::Tensor Encode(const at::Tensor& prompts, const at::Tensor& end_of_text) const;
 
  private:

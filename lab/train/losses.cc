@@ -30,7 +30,9 @@ at::Tensor Dice(const at::Tensor& map, const at::Tensor& target) {
   return 1.0 - (overlap / (x.sum(1) + y.sum(1) + kDiceSmooth)).mean();
 }
 
-at::Tensor Sum(const std::vector<at::Tensor>& scalars) { return at::stack(scalars).sum(); }
+at::Tensor Sum(const std::vector<at::Tensor>& scalars, const at::Tensor& like) {
+  return scalars.empty() ? at::zeros_like(like) : at::stack(scalars).sum();
+}
 
 }  // namespace
 
@@ -41,6 +43,7 @@ LossParts ComputeLoss(const at::Tensor& text_probs, const std::vector<at::Tensor
   if (options.pixel == PixelLoss::kFused) logits = {at::stack(level_logits).sum(0)};
   LossParts parts;
   parts.ce = ImageTerm(text_probs, labels, options.image);
+  if (masks.size(0) == 0) logits.clear();
   for (const at::Tensor& logit : logits) {
     // The softmax over two channels is the sigmoid of their difference.
     const at::Tensor anomaly = at::sigmoid(logit), normal = at::sigmoid(-logit);
@@ -48,8 +51,8 @@ LossParts ComputeLoss(const at::Tensor& text_probs, const std::vector<at::Tensor
     parts.dice_anomaly_levels.push_back(Dice(anomaly, masks));
     parts.dice_normal_levels.push_back(Dice(normal, 1.0 - masks));
   }
-  parts.focal = Sum(parts.focal_levels);
-  parts.dice = Sum(parts.dice_anomaly_levels) + Sum(parts.dice_normal_levels);
+  parts.focal = Sum(parts.focal_levels, parts.ce);
+  parts.dice = Sum(parts.dice_anomaly_levels, parts.ce) + Sum(parts.dice_normal_levels, parts.ce);
   parts.total = options.lambda_image * parts.ce + options.lambda_focal * parts.focal +
                 options.lambda_dice * parts.dice;
   return parts;

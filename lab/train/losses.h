@@ -36,9 +36,10 @@ struct LossParts {
   std::vector<at::Tensor> dice_normal_levels;
 };
 
-// text_probs [B, 2]; level_logits: per level [B, S, S], anomaly minus normal cosine on the pixels,
-// so that a level's map is its sigmoid; labels [B] int64 in {0, 1}; masks [B, S, S] fp32 in {0, 1},
-// 1 is defect.
+// text_probs [B, 2]; level_logits: per level [B', S, S], anomaly minus normal cosine on the pixels,
+// so that a level's map is its sigmoid; labels [B] int64 in {0, 1}; masks [B', S, S] fp32 in {0,
+// 1}, 1 is defect. B' is B, or less where some images' masks are not known; at 0 the pixel terms
+// are 0.
 LossParts ComputeLoss(const at::Tensor& text_probs, const std::vector<at::Tensor>& level_logits,
                       const at::Tensor& labels, const at::Tensor& masks,
                       const LossOptions& options);

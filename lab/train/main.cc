@@ -92,6 +92,8 @@ void AddRun(CLI::App& app, Arguments& a) {
   app.add_option("--mosaic-rate", o.samples.mosaic_rate, "Share of items replaced by mosaics")
       ->check(CLI::Range(0.0, 1.0))
       ->capture_default_str();
+  AddChoice<bool>(app, "--missing-masks", o.skip_missing_masks, {{"empty", false}, {"skip", true}},
+                  "Anomalous images without a mask: an empty one, or no pixel loss");
   AddChoice<MosaicKind>(
       app, "--mosaic", o.samples.mosaic,
       {{"corrected", MosaicKind::kCorrected}, {"reference", MosaicKind::kReference}},

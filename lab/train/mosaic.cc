@@ -64,14 +64,13 @@ absl::StatusOr<Mosaic> MakeMosaic(const std::array<Tile, 4>& tiles, MosaicKind k
   const size_t pixels = size_t{4} * width * height;
   mosaic.picture.rgb.assign(3 * pixels, 0);
   mosaic.mask.assign(pixels, 0);
-  bool unknown_defect = false;
   for (int k = 0; k < 4; ++k) {
     const image::Image& picture = tiles[k].picture;
     if (kind == MosaicKind::kReference && picture.width != picture.height) {
       return absl::InvalidArgumentError(absl::StrCat(
           "the reference's mosaic takes square images, not ", picture.width, "x", picture.height));
     }
-    unknown_defect |= tiles[k].anomalous && tiles[k].mask.empty();
+    if (tiles[k].anomalous && tiles[k].mask.empty()) mosaic.mask_known = false;
     const int left = k % 2 * width, top = k / 2 * height;
     if (kind == MosaicKind::kReference) {
       Paste(tiles[k], left, top, mosaic);
@@ -79,8 +78,8 @@ absl::StatusOr<Mosaic> MakeMosaic(const std::array<Tile, 4>& tiles, MosaicKind k
       Paste(Resized(tiles[k], width, height), left, top, mosaic);
     }
   }
-  mosaic.anomalous = unknown_defect || std::any_of(mosaic.mask.begin(), mosaic.mask.end(),
-                                                   [](uint8_t value) { return value > 0; });
+  mosaic.anomalous = !mosaic.mask_known || std::any_of(mosaic.mask.begin(), mosaic.mask.end(),
+                                                       [](uint8_t value) { return value > 0; });
   return mosaic;
 }
 

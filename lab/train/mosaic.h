@@ -26,7 +26,8 @@ struct Tile {
 struct Mosaic {
   image::Image picture;       // twice the first tile's sides
   std::vector<uint8_t> mask;  // width * height, 0 or 255
-  // A positive pixel, or an anomalous tile whose defect is not known. Not for kReference.
+  bool mask_known = true;     // no tile has a defect whose place is not known
+  // A positive pixel, or a defect whose place is not known. Not for kReference.
   bool anomalous = false;
 };
 

@@ -39,6 +39,7 @@ nlohmann::json Identity(const TrainOptions& options) {
       {"early_stop", options.early_stop},
       {"mosaic_rate", options.samples.mosaic_rate},
       {"mosaic", options.samples.mosaic == MosaicKind::kCorrected ? "corrected" : "reference"},
+      {"missing_masks", options.skip_missing_masks ? "skip" : "empty"},
       {"train_split", options.samples.train_split},
       {"precision", options.bf16 ? "bf16" : "fp32"},
       {"device", options.device.substr(0, options.device.find(':'))},

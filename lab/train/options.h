@@ -23,6 +23,9 @@ struct TrainOptions {
   OptimizerOptions optimizer;
   ScheduleOptions schedule;
   SampleOptions samples;  // its seed is the run's
+  // Anomalous images without a mask: true leaves their pixel losses out; false takes their masks as
+  // empty, as the paper's program does.
+  bool skip_missing_masks = false;
   int epochs = 1;
   int64_t batch = 8;
   int64_t accumulate = 1;  // batches whose gradients are averaged for one update

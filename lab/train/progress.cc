@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "absl/strings/str_format.h"
-#include "absl/time/clock.h"
 
 namespace hfwa::lab::train {
 namespace {
@@ -25,12 +24,12 @@ void Progress::Start(int epoch, int epochs, int64_t images, int64_t done) {
   epochs_ = epochs;
   images_ = images;
   first_ = done_ = done;
-  start_ = drawn_ = absl::Now();
+  start_ = drawn_ = clock_.SteadyNow();
 }
 
 void Progress::Advance(int64_t images, const LossValues& losses) {
   done_ += images;
-  const absl::Time now = absl::Now();
+  const absl::Duration now = clock_.SteadyNow();
   if (now - drawn_ < (terminal_ ? kTerminalPause : kFilePause)) return;
   drawn_ = now;
   const std::string line = Line(losses, now);
@@ -41,7 +40,7 @@ void Progress::Finish(const std::string& summary) {
   out_ << (terminal_ ? "\r\x1b[K" : "") << summary << "\n" << std::flush;
 }
 
-std::string Progress::Line(const LossValues& losses, absl::Time now) const {
+std::string Progress::Line(const LossValues& losses, absl::Duration now) const {
   const double seconds = std::max(1e-9, absl::ToDoubleSeconds(now - start_));
   const double rate = static_cast<double>(done_ - first_) / seconds;
   // Of the epochs that follow too.

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "absl/time/time.h"
+#include "core/base/clock.h"
 
 namespace hfwa::lab::train {
 
@@ -19,7 +20,8 @@ struct LossValues {
 // One line that is drawn over itself on a terminal; elsewhere a line now and then.
 class Progress {
  public:
-  Progress(std::ostream& out, bool terminal) : out_(out), terminal_(terminal) {}
+  Progress(std::ostream& out, bool terminal, const Clock& clock = Clock::Real())
+      : out_(out), terminal_(terminal), clock_(clock) {}
 
   void Start(int epoch, int epochs, int64_t images, int64_t done);
   void Advance(int64_t images, const LossValues& losses);
@@ -27,13 +29,14 @@ class Progress {
   void Finish(const std::string& summary);
 
  private:
-  std::string Line(const LossValues& losses, absl::Time now) const;
+  std::string Line(const LossValues& losses, absl::Duration now) const;
 
   std::ostream& out_;
   const bool terminal_;
+  const Clock& clock_;
   int epoch_ = 0, epochs_ = 0;
   int64_t images_ = 0, first_ = 0, done_ = 0;
-  absl::Time start_, drawn_;
+  absl::Duration start_, drawn_;
 };
 
 }  // namespace hfwa::lab::train

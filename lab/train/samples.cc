@@ -118,6 +118,7 @@ absl::StatusOr<Sample> Samples::MakePlain(const Item& item) const {
     sample.image = ToInput(picture);
   }
   HFWA_ASSIGN_OR_RETURN(const std::optional<image::Image> mask, LoadMask(set_, item, picture));
+  sample.mask_known = mask.has_value() || !item.anomalous;
   sample.mask = ToMask(ResizeMask(mask, config_.map_size).values, config_.map_size);
   return sample;
 }
@@ -140,6 +141,7 @@ absl::StatusOr<Sample> Samples::MakeMosaicSample(const ClassItems& items, int ep
       ToMask(image::ResizeGrey(mosaic.mask, mosaic.picture.width, mosaic.picture.height,
                                config_.map_size, config_.map_size, image::Resampling::kBilinear),
              config_.map_size);
+  sample.mask_known = mosaic.mask_known;
   sample.label = mosaic.anomalous;
   return sample;
 }

@@ -25,10 +25,11 @@ struct SampleOptions {
 };
 
 struct Sample {
-  std::string file;     // of the item, for messages
-  at::Tensor image;     // [3, S, S] fp32; undefined where features were cached
-  at::Tensor features;  // as Backbone gives them; undefined where not cached
-  at::Tensor mask;      // [M, M] fp32 in {0, 1}; M: map_size
+  std::string file;        // of the item, for messages
+  at::Tensor image;        // [3, S, S] fp32; undefined where features were cached
+  at::Tensor features;     // as Backbone gives them; undefined where not cached
+  at::Tensor mask;         // [M, M] fp32 in {0, 1}; M: map_size
+  bool mask_known = true;  // false: anomalous, and it is not known where
   int64_t label = 0;
   int64_t class_index = 0;
   std::string sha256;  // of the file; empty for a mosaic

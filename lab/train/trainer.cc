@@ -12,7 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
-#include "absl/time/clock.h"
+#include "core/base/clock.h"
 #include "core/base/sha256.h"
 #include "core/base/status_macros.h"
 #include "core/model/device.h"
@@ -128,8 +128,10 @@ absl::Status Trainer::LoadData() {
   }
   HFWA_ASSIGN_OR_RETURN(samples_, Samples::Create(data_, config_, options_.samples, cache_.get()));
   if (samples_->without_mask() > 0) {
-    log_ << "warning: " << samples_->without_mask()
-         << " anomalous images have no mask: their maps learn that nothing is wrong\n";
+    log_ << "warning: " << samples_->without_mask() << " anomalous images have no mask; "
+         << (options_.skip_missing_masks
+                 ? "their pixels teach nothing\n"
+                 : "their maps learn that nothing is wrong (see --missing-masks)\n");
   }
   loader_ = std::make_unique<Loader>(*samples_, options_.batch, options_.loader_threads,
                                      options_.batches_ahead);
@@ -229,7 +231,7 @@ absl::Status Trainer::Run() {
 }
 
 absl::StatusOr<EpochResult> Trainer::RunEpoch() {
-  const absl::Time start = absl::Now();
+  const absl::Duration start = Clock::Real().SteadyNow();
   const int64_t images = samples_->size(), first = batch_ * options_.batch;
   EpochResult result;
   result.epoch = epoch_;
@@ -244,7 +246,7 @@ absl::StatusOr<EpochResult> Trainer::RunEpoch() {
     HFWA_ASSIGN_OR_RETURN(const LossValues losses, RunBatch(std::move(samples)));
     progress_.Advance(count, losses);
   }
-  const double seconds = absl::ToDoubleSeconds(absl::Now() - start);
+  const double seconds = absl::ToDoubleSeconds(Clock::Real().SteadyNow() - start);
   result.losses = Divided(sums_, loader_->batches());
   result.images = images - first;
   result.seconds_per_image = seconds / static_cast<double>(std::max<int64_t>(1, result.images));
@@ -258,21 +260,10 @@ int64_t Trainer::GroupSize() const {
 }
 
 absl::StatusOr<LossValues> Trainer::RunBatch(std::vector<Sample> samples) {
-  std::vector<int64_t> labels, classes;
-  std::vector<at::Tensor> masks;
-  for (const Sample& sample : samples) {
-    labels.push_back(sample.label);
-    classes.push_back(sample.class_index);
-    masks.push_back(sample.mask);
-  }
   learnable_->StartDropout(Random(options_.samples.seed, "dropout", static_cast<uint64_t>(epoch_),
                                   static_cast<uint64_t>(batch_))
                                .Next());
-  HFWA_ASSIGN_OR_RETURN(const TrainForward forward,
-                        Forward(samples, at::tensor(classes, at::kLong).to(device_)));
-  const LossParts parts = ComputeLoss(forward.text_probs, forward.pixel_logits,
-                                      at::tensor(labels, at::kLong).to(device_),
-                                      at::stack(masks).to(device_), options_.loss);
+  HFWA_ASSIGN_OR_RETURN(const LossParts parts, Loss(samples));
   const LossValues losses = {parts.total.item<double>(), parts.ce.item<double>(),
                              parts.focal.item<double>(), parts.dice.item<double>()};
   if (!std::isfinite(losses.total)) {
@@ -284,10 +275,34 @@ absl::StatusOr<LossValues> Trainer::RunBatch(std::vector<Sample> samples) {
   (group == 1 ? parts.total : parts.total / group).backward();
   sums_ = {sums_.total + losses.total, sums_.ce + losses.ce, sums_.focal + losses.focal,
            sums_.dice + losses.dice};
-
   const bool complete = batch_ % options_.accumulate == group - 1;
   ++batch_;
-  if (!complete) return losses;
+  if (complete) HFWA_RETURN_IF_ERROR(Update(losses));
+  return losses;
+}
+
+absl::StatusOr<LossParts> Trainer::Loss(std::vector<Sample>& samples) {
+  std::vector<int64_t> labels, classes, known;
+  std::vector<at::Tensor> masks;
+  for (size_t i = 0; i < samples.size(); ++i) {
+    labels.push_back(samples[i].label);
+    classes.push_back(samples[i].class_index);
+    if (!samples[i].mask_known && options_.skip_missing_masks) continue;
+    known.push_back(static_cast<int64_t>(i));
+    masks.push_back(samples[i].mask);
+  }
+  HFWA_ASSIGN_OR_RETURN(TrainForward forward,
+                        Forward(samples, at::tensor(classes, at::kLong).to(device_)));
+  if (known.size() < samples.size()) {
+    const at::Tensor rows = at::tensor(known, at::kLong).to(device_);
+    for (at::Tensor& level : forward.pixel_logits) level = level.index_select(0, rows);
+  }
+  const at::Tensor mask = masks.empty() ? at::empty({0}, at::kFloat) : at::stack(masks);
+  return ComputeLoss(forward.text_probs, forward.pixel_logits,
+                     at::tensor(labels, at::kLong).to(device_), mask.to(device_), options_.loss);
+}
+
+absl::Status Trainer::Update(const LossValues& losses) {
   const double rate = schedule_->LearningRate(optimizer_->steps());
   optimizer_->Step(rate);
   optimizer_->ZeroGradients();
@@ -300,10 +315,8 @@ absl::StatusOr<LossValues> Trainer::RunBatch(std::vector<Sample> samples) {
   events_.Scalar("loss/dice", step, losses.dice);
   events_.Scalar("learning_rate", step, rate);
   // The epoch's end has a checkpoint of its own.
-  if (batch_ < loader_->batches() && step % options_.checkpoint_steps == 0) {
-    HFWA_RETURN_IF_ERROR(Save());
-  }
-  return losses;
+  if (batch_ < loader_->batches() && step % options_.checkpoint_steps == 0) return Save();
+  return absl::OkStatus();
 }
 
 absl::StatusOr<TrainForward> Trainer::Forward(std::vector<Sample>& samples,

@@ -68,6 +68,9 @@ class Trainer {
   absl::StatusOr<EpochResult> RunEpoch();
   // One batch: loss and gradients, and the update where the group is complete.
   absl::StatusOr<LossValues> RunBatch(std::vector<Sample> samples);
+  absl::StatusOr<LossParts> Loss(std::vector<Sample>& samples);
+  // `losses` are those of the group's last batch, for the logs.
+  absl::Status Update(const LossValues& losses);
   absl::StatusOr<TrainForward> Forward(std::vector<Sample>& samples, const at::Tensor& classes);
   absl::StatusOr<at::Tensor> FeatureRows(std::vector<Sample>& samples);
   absl::Status EndEpoch(const EpochResult& result);

@@ -2,6 +2,7 @@
 
 #include "lab/train/trainer.h"
 
+#include <cmath>
 #include <filesystem>
 #include <sstream>
 #include <string>
@@ -164,6 +165,138 @@ TEST(Trainer, a_longer_run_goes_on_from_a_shorter_one_to_the_bit) {
   ASSERT_TRUE(Train(parts).ok());
   ExpectSameBits(Last(whole), Last(parts));
   ExpectSameBits(Learnt(whole), Learnt(parts));
+}
+
+TEST(Trainer, later_epochs_and_further_variants_never_enter_the_backbone) {
+  World world;
+  const std::string model = world.Model(), data = world.Data(4, 4);
+  TrainOptions plain = world.Options("plain", model, data);
+  plain.epochs = 2;
+  ASSERT_TRUE(Train(plain).ok());
+  TrainOptions cached = plain;
+  cached.out = world.scratch().path("cached");
+  cached.cache = world.scratch().path("cache");
+  const auto first = Train(cached);
+  ASSERT_TRUE(first.ok()) << first.status();
+  EXPECT_EQ((*first)->epochs()[0].backbone_images, 8);
+  EXPECT_EQ((*first)->epochs()[1].backbone_images, 0);
+  ExpectSameBits(Last(plain), Last(cached));
+
+  TrainOptions variant = cached;
+  variant.out = world.scratch().path("variant");
+  variant.variant.adapter = "linear";
+  const auto second = Train(variant);
+  ASSERT_TRUE(second.ok()) << second.status();
+  EXPECT_EQ((*second)->epochs()[0].backbone_images, 0);
+
+  // Another backbone: other weights, other features.
+  TrainOptions other = cached;
+  other.out = world.scratch().path("other");
+  other.model = world.Model({{"taps", {0, 1, 2, 4}}});
+  const auto third = Train(other);
+  ASSERT_TRUE(third.ok()) << third.status();
+  EXPECT_EQ((*third)->epochs()[0].backbone_images, 8);
+}
+
+TEST(Trainer, a_cache_that_is_too_small_keeps_what_fits_and_changes_no_bit) {
+  World world;
+  const std::string model = world.Model(), data = world.Data(4, 4);
+  TrainOptions plain = world.Options("plain", model, data);
+  plain.epochs = 2;
+  ASSERT_TRUE(Train(plain).ok());
+  TrainOptions cached = plain;
+  cached.out = world.scratch().path("cached");
+  cached.cache = world.scratch().path("cache");
+  const int64_t bytes =
+      4 * Backbone::Values(*model::ParseModelConfig(*ReadFile(model + "/config.json")));
+  cached.cache_bytes = 3 * bytes + 2 * bytes / 3;
+  const auto trainer = Train(cached);
+  ASSERT_TRUE(trainer.ok()) << trainer.status();
+  EXPECT_EQ((*trainer)->epochs()[1].backbone_images, 5);
+  ExpectSameBits(Last(plain), Last(cached));
+}
+
+TEST(Trainer, mosaics_go_past_the_cache) {
+  World world;
+  TrainOptions options = world.Options("out", world.Model(), world.Data(4, 4));
+  options.epochs = 2;
+  options.samples.mosaic_rate = 1;
+  options.cache = world.scratch().path("cache");
+  const auto trainer = Train(options);
+  ASSERT_TRUE(trainer.ok()) << trainer.status();
+  EXPECT_EQ((*trainer)->epochs()[1].backbone_images, 8);
+  EXPECT_FALSE(std::filesystem::exists(options.cache));
+}
+
+TEST(Trainer, accumulated_batches_learn_as_one_large_one) {
+  World world;
+  const std::string model = world.Model(), data = world.Data(4, 4);
+  const auto loss = [&](const std::string& out, int64_t batch, int64_t accumulate) {
+    TrainOptions options = world.Options(out, model, data);
+    options.batch = batch;
+    options.accumulate = accumulate;
+    options.variant.attn_drop = 0;  // drawn by batch
+    options.epochs = 3;
+    const auto trainer = Train(options);
+    return trainer.ok() ? (*trainer)->epochs().back().losses.total : NAN;
+  };
+  const double large = loss("large", 4, 1), accumulated = loss("accumulated", 2, 2);
+  EXPECT_NEAR(accumulated, large, 1e-3);
+  EXPECT_GT(std::abs(loss("small", 2, 1) - large), 1e-2);
+}
+
+TEST(Trainer, bf16_learns_about_the_same_and_keeps_fp32_parameters) {
+  World world;
+  const std::string model = world.Model(), data = world.Data(4, 4);
+  TrainOptions fp32 = world.Options("fp32", model, data);
+  fp32.epochs = 3;
+  fp32.variant.attn_drop = 0;
+  TrainOptions bf16 = fp32;
+  bf16.out = world.scratch().path("bf16");
+  bf16.bf16 = true;
+  const auto exact = Train(fp32), rounded = Train(bf16);
+  ASSERT_TRUE(exact.ok());
+  ASSERT_TRUE(rounded.ok()) << rounded.status();
+  EXPECT_NEAR((*rounded)->epochs()[2].losses.total, (*exact)->epochs()[2].losses.total, 0.05);
+  EXPECT_FALSE(at::equal(Last(fp32).at("cross_fusion.linear.weight"),
+                         Last(bf16).at("cross_fusion.linear.weight")));
+}
+
+TEST(Trainer, images_without_masks_teach_their_pixels_nothing_where_asked) {
+  World world;
+  const std::string model = world.Model(), data = world.Data(2, 4);
+  std::filesystem::remove_all(data + "/bolt/ground_truth");
+  TrainOptions options = world.Options("out", model, data);
+  options.batch = 1;
+  options.skip_missing_masks = true;
+  ASSERT_TRUE(Train(options).ok());
+  // step,epoch,learning_rate,loss,ce,focal,dice
+  const std::string steps = *ReadFile(options.out + "/training/steps.csv");
+  size_t without = 0;
+  for (size_t at = steps.find(",0,0\n"); at != std::string::npos; at = steps.find(",0,0\n", at + 1))
+    ++without;
+  EXPECT_EQ(without, 4U);
+}
+
+TEST(Trainer, refuses_to_write_over_its_model_or_another_one) {
+  World world;
+  const std::string model = world.Model(), data = world.Data(2, 2);
+  TrainOptions options = world.Options("out", model, data);
+  options.out = model;
+  EXPECT_THAT(Train(options).status().message(), HasSubstr("training starts from"));
+  options.out = world.Model({{"name", "other"}});
+  EXPECT_THAT(Train(options).status().message(), HasSubstr("another configuration"));
+  options.out = world.scratch().path("new");
+  options.variant.share_adapter = true;
+  EXPECT_THAT(Train(options).status().message(), HasSubstr("only linear adapters"));
+}
+
+TEST(Trainer, a_damaged_image_is_named) {
+  World world;
+  const std::string model = world.Model(), data = world.Data(2, 2);
+  world.scratch().Write("data/bolt/test/good/1.png", "no picture");
+  EXPECT_THAT(Train(world.Options("out", model, data)).status().message(),
+              HasSubstr("bolt/test/good/1.png"));
 }
 
 }  // namespace
