@@ -5,8 +5,10 @@
 
 #include <ATen/ATen.h>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
+#include "core/base/strings.h"
 #include "core/model/layers.h"
 #include "core/model/text_features.h"
 #include "core/model/torch_errors.h"
@@ -63,6 +65,16 @@ absl::StatusOr<std::unique_ptr<Learnable>> Learnable::Create(const model::ModelC
   return learnable;
 }
 
+// The rest of the vision tower is the backbone's.
+bool Learnable::Needs(const std::string& name) const {
+  if (needs_images() || !absl::StartsWith(ToAbsl(name), "visual.")) return true;
+  if (name == "visual.proj") return true;
+  return std::any_of(config_.taps.begin(), config_.taps.end(), [&](int tap) {
+    return absl::StartsWith(ToAbsl(name),
+                            absl::StrCat("visual.transformer.resblocks.", tap, ".attn."));
+  });
+}
+
 absl::Status Learnable::Load(const model::Weights& frozen, const Tensors& learnt) {
   model::Weights all = frozen;
   for (const auto& [name, tensor] : learnt) all.Set(name, tensor);
@@ -73,7 +85,7 @@ absl::Status Learnable::Load(const model::Weights& frozen, const Tensors& learnt
       at::Tensor leaf = given.to(options_.device, at::kFloat, false, /*copy=*/true).contiguous();
       parameters_[spec.name] = leaf.set_requires_grad(true);
       weights_.Set(spec.name, leaf);
-    } else {
+    } else if (Needs(spec.name)) {
       weights_.Set(spec.name, given.to(options_.device));
     }
   }

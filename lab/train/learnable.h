@@ -76,6 +76,8 @@ class Learnable {
 
  private:
   Learnable(const model::ModelConfig& config, const LearnableOptions& options);
+  // Of the frozen tensors.
+  bool Needs(const std::string& name) const;
   absl::Status Load(const model::Weights& frozen, const Tensors& learnt);
   // Of this step's values, normalised: [B, 2, E].
   absl::StatusOr<at::Tensor> TextPairs(const at::Tensor& classes) const;

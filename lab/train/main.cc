@@ -41,6 +41,9 @@ void AddFiles(CLI::App& app, Arguments& a) {
                  "Data set: meta.json, MVTec's folders, or good/ and others")
       ->required();
   app.add_option("--out", a.options.out, "Directory of the new model")->required();
+  app.add_option("--evaluate", a.options.evaluate,
+                 "Sets to measure the new model on, without references, for its card")
+      ->delimiter(',');
   app.add_flag("--resume", a.options.resume, "Go on from the checkpoint in --out, if there is one");
   app.add_option("--checkpoint-steps", a.options.checkpoint_steps, "Updates between checkpoints")
       ->check(CLI::PositiveNumber)

@@ -61,6 +61,20 @@ std::string Epochs(const std::vector<EpochResult>& epochs, int best) {
   return text;
 }
 
+std::string Metrics(const std::vector<CardMetrics>& sets) {
+  if (sets.empty()) return "";
+  std::string text =
+      "\n## Measured\n\nWithout references, in percent, means over classes.\n\n| data |";
+  for (const auto& [name, value] : sets.front().values) absl::StrAppend(&text, " ", name, " |");
+  absl::StrAppend(&text, "\n|---|");
+  for (size_t i = 0; i < sets.front().values.size(); ++i) absl::StrAppend(&text, "---|");
+  for (const CardMetrics& set : sets) {
+    absl::StrAppend(&text, "\n| ", Plain(set.data), " |");
+    for (const auto& [name, value] : set.values) absl::StrAppend(&text, " ", value, " |");
+  }
+  return text + "\n";
+}
+
 }  // namespace
 
 std::string ModelCard(const TrainOptions& options, const model::ModelConfig& config,
@@ -84,7 +98,7 @@ std::string ModelCard(const TrainOptions& options, const model::ModelConfig& con
                       what, "\n## Options\n\n", Options(options),
                       "\n## Losses on the training images\n\nMeans over an epoch's batches, while "
                       "it learnt.\n\n",
-                      Epochs(epochs, facts.best_epoch));
+                      Epochs(epochs, facts.best_epoch), Metrics(facts.metrics));
 }
 
 }  // namespace hfwa::lab::train

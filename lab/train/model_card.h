@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/model/config.h"
@@ -12,6 +13,12 @@ namespace hfwa::lab::train {
 
 struct EpochResult;
 
+// Of one set: its images judged without references.
+struct CardMetrics {
+  std::string data;
+  std::vector<std::pair<std::string, std::string>> values;  // in percent, means over classes
+};
+
 struct CardFacts {
   std::string digest;         // of the new model, as the server reports it
   std::string frozen_digest;  // of the frozen files
@@ -20,6 +27,7 @@ struct CardFacts {
   int64_t anomalous = 0;
   int64_t without_mask = 0;
   int best_epoch = 0;
+  std::vector<CardMetrics> metrics;
 };
 
 // MODEL_CARD.md: what the model is, on what and how it was trained.

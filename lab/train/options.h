@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include <nlohmann/json.hpp>
 
@@ -18,6 +19,7 @@ struct TrainOptions {
   std::string model;  // directory of the frozen CLIP; its learnt part, if any, is not used
   std::string data;   // as ReadDataSet takes it
   std::string out;    // the new model's directory
+  std::vector<std::string> evaluate;  // sets to measure the new model on, without references
   VariantOptions variant;
   LossOptions loss;
   OptimizerOptions optimizer;

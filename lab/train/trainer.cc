@@ -19,7 +19,9 @@
 #include "core/model/prompts.h"
 #include "core/model/safetensors.h"
 #include "core/model/torch_errors.h"
-#include "lab/train/model_card.h"
+#include "lab/eval/evaluation.h"
+#include "lab/eval/summary.h"
+#include "lab/eval/table.h"
 #include "lab/train/output.h"
 #include "lab/train/random.h"
 
@@ -371,6 +373,29 @@ absl::Status Trainer::EndEpoch(const EpochResult& result) {
   return absl::OkStatus();
 }
 
+absl::StatusOr<CardMetrics> Trainer::Measure(const std::string& data) const {
+  EvaluationOptions options;
+  options.data = data;
+  options.model = options_.out;
+  options.shots = {0};
+  options.sizes = options.levels = false;
+  options.hfwa.device = options_.device;
+  options.on_bad_input = OnBadInput::kSkip;
+  HFWA_ASSIGN_OR_RETURN(const EvaluationResult result, Evaluate(options));
+  CardMetrics metrics;
+  metrics.data = data;
+  for (const Average& average : Averages(ToRows(result))) {
+    // The mean over classes in the paper's scoring.
+    if (!average.class_name.empty() || average.subset != "all" || average.scoring != "paper")
+      continue;
+    for (size_t i = 0; i < average.values.size(); ++i) {
+      if (const std::string text = ToText(average.values[i]); !text.empty())
+        metrics.values.emplace_back(ColumnKey(i), text);
+    }
+  }
+  return metrics;
+}
+
 absl::Status Trainer::Finish() {
   HFWA_RETURN_IF_ERROR(WriteTensorsDurably(TrainingPath("last.safetensors"), LearntOnCpu()));
   // Read as the server reads it.
@@ -383,11 +408,22 @@ absl::Status Trainer::Finish() {
   facts.anomalous = samples_->anomalous();
   facts.without_mask = samples_->without_mask();
   facts.best_epoch = stop_.best_epoch();
+  // A set that cannot be measured must not cost the card of a long run.
+  absl::Status measured;
+  for (const std::string& data : options_.evaluate) {
+    auto metrics = Measure(data);
+    measured.Update(metrics.status());
+    if (!metrics.ok()) continue;
+    log_ << data << ":";
+    for (const auto& [name, value] : metrics->values) log_ << " " << name << " " << value;
+    log_ << "\n";
+    facts.metrics.push_back(*std::move(metrics));
+  }
   HFWA_RETURN_IF_ERROR(WriteTextDurably(options_.out + "/MODEL_CARD.md",
                                         ModelCard(options_, config_, data_, facts, epochs_)));
   log_ << absl::StrFormat("%s: loss %.6f after epoch %d, digest %s\n", options_.out,
                           stop_.best_loss(), stop_.best_epoch() + 1, files.digest.substr(0, 12));
-  return absl::OkStatus();
+  return measured;
 }
 
 }  // namespace hfwa::lab::train

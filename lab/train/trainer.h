@@ -16,6 +16,7 @@
 #include "lab/train/feature_cache.h"
 #include "lab/train/learnable.h"
 #include "lab/train/loader.h"
+#include "lab/train/model_card.h"
 #include "lab/train/optimizer.h"
 #include "lab/train/options.h"
 #include "lab/train/progress.h"
@@ -75,6 +76,8 @@ class Trainer {
   absl::StatusOr<at::Tensor> FeatureRows(std::vector<Sample>& samples);
   absl::Status EndEpoch(const EpochResult& result);
   absl::Status Finish();
+  // The written model on a set.
+  absl::StatusOr<CardMetrics> Measure(const std::string& data) const;
   // Batches of the group that `batch_` is in.
   int64_t GroupSize() const;
   Tensors LearntOnCpu() const;

@@ -81,13 +81,19 @@ void ExpectServedAsTrained(const TrainOptions& options) {
 TEST(Trainer, learns_and_serves_what_it_trained) {
   World world;
   TrainOptions options = world.Options("out", world.Model(), world.Data(4, 5));
+  std::filesystem::remove(options.model + "/learned.safetensors");  // a bare CLIP is enough
   options.epochs = 3;
+  options.evaluate = {options.data};
   const auto trainer = Train(options);
   ASSERT_TRUE(trainer.ok()) << trainer.status();
   const auto& epochs = (*trainer)->epochs();
   ASSERT_EQ(epochs.size(), 3U);
   EXPECT_LT(epochs[2].losses.total, epochs[0].losses.total);
   ExpectServedAsTrained(options);
+  const std::string card = *ReadFile(options.out + "/MODEL_CARD.md");
+  EXPECT_THAT(card, HasSubstr(model::ReadModelDirectory(options.out)->digest));
+  EXPECT_THAT(card, HasSubstr("| images | 9, of them 5 anomalous (0 without a mask) |"));
+  EXPECT_THAT(card, HasSubstr("pixel_auroc"));
 }
 
 // Adapter, prompts, shared, residual.

@@ -47,7 +47,10 @@ class World {
       const std::string number = std::to_string(i), test = name + "/bolt/test/";
       scratch_.WriteGrey(test + (defect ? "blot/" : "good/") + number + ".png", kWidth, kHeight,
                          picture);
-      if (i == 0) scratch_.WriteGrey(name + "/bolt/train/good/0.png", kWidth, kHeight, picture);
+      if (i == 0) {  // another picture: one that is tested too would be refused as a reference
+        scratch_.WriteGrey(name + "/bolt/train/good/0.png", kWidth, kHeight,
+                           std::vector<uint8_t>(picture.size(), 120));
+      }
       if (defect) {
         scratch_.WriteGrey(name + "/bolt/ground_truth/blot/" + number + "_mask.png", kWidth,
                            kHeight, mask);
