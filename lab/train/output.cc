@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <system_error>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
 #include "core/model/mapped_file.h"
@@ -31,18 +32,39 @@ absl::Status Place(const fs::path& from, const fs::path& to) {
   return absl::OkStatus();
 }
 
+// Files under names that checkpoint.cc, WriteSafetensors and Place give for a while.
+void RemoveHalfWritten(const fs::path& path) {
+  std::error_code error;
+  const std::string begin = path.filename().string() + ".new";
+  for (const auto& entry : fs::directory_iterator(path.parent_path(), error)) {
+    if (absl::StartsWith(entry.path().filename().string(), begin)) fs::remove(entry.path(), error);
+  }
+}
+
 }  // namespace
 
-absl::Status PrepareOutput(const std::string& base, const model::FrozenModel& frozen,
-                           const std::string& config_json, const std::string& out) {
+absl::StatusOr<std::unique_ptr<store::DirectoryLock>> LockOutput(const std::string& base,
+                                                                 const std::string& out) {
   std::error_code error;
-  fs::create_directories(fs::path(out) / "training", error);
-  if (error) return absl::UnavailableError(absl::StrCat(out, ": ", error.message()));
   if (fs::equivalent(base, out, error)) {
     return absl::FailedPreconditionError(
         absl::StrCat(out, ": is the model that training starts from"));
   }
-  const std::string config_path = out + "/config.json";
+  const fs::path training = fs::path(out) / "training";
+  if (fs::exists(out, error) && !fs::is_empty(out, error) && !fs::is_directory(training, error)) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(out, ": holds what no training run made; choose another directory"));
+  }
+  fs::create_directories(training, error);
+  if (error) return absl::UnavailableError(absl::StrCat(out, ": ", error.message()));
+  return store::DirectoryLock::Acquire((training / "lock").string());
+}
+
+absl::Status PrepareOutput(const std::string& base, const model::FrozenModel& frozen,
+                           const std::string& config_json, const std::string& out) {
+  std::error_code error;
+  const fs::path folder = out;
+  const std::string config_path = (folder / "config.json").string();
   if (fs::exists(config_path, error)) {
     HFWA_ASSIGN_OR_RETURN(const std::string old,
                           model::ReadSmallFile(config_path, kMaxConfigBytes));
@@ -50,11 +72,15 @@ absl::Status PrepareOutput(const std::string& base, const model::FrozenModel& fr
       return absl::FailedPreconditionError(
           absl::StrCat(out, ": holds a model of another configuration"));
     }
-  } else if (!fs::is_empty(fs::path(out) / "training", error)) {
-    return absl::FailedPreconditionError(absl::StrCat(out, ": holds something else already"));
+  }
+  for (const char* name :
+       {"config.json", "learned.safetensors", "MODEL_CARD.md", "training/checkpoint.safetensors",
+        "training/last.safetensors", "training/steps.csv", "training/epochs.csv"}) {
+    RemoveHalfWritten(folder / name);
   }
   for (const std::string& name : frozen.files) {
-    HFWA_RETURN_IF_ERROR(Place(fs::path(base) / name, fs::path(out) / name));
+    RemoveHalfWritten(folder / name);
+    HFWA_RETURN_IF_ERROR(Place(fs::path(base) / name, folder / name));
   }
   return WriteTextDurably(config_path, config_json);
 }

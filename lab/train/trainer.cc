@@ -84,6 +84,7 @@ absl::Status Trainer::Load() {
   }
   HFWA_RETURN_IF_ERROR(LoadModel());
   HFWA_RETURN_IF_ERROR(LoadData());
+  HFWA_ASSIGN_OR_RETURN(lock_, LockOutput(options_.model, options_.out));
   HFWA_RETURN_IF_ERROR(PrepareOutput(options_.model, frozen_, config_json_, options_.out));
   const int64_t updates = (loader_->batches() + options_.accumulate - 1) / options_.accumulate;
   schedule_ = std::make_unique<Schedule>(options_.schedule, updates * options_.epochs);
@@ -183,6 +184,10 @@ absl::Status Trainer::Resume() {
     stop_.Restore(state.at("stop"));
     epoch_ = state.at("epoch").get<int>();
     batch_ = state.at("batch").get<int64_t>();
+    if (epoch_ < 0 || batch_ < 0 || batch_ >= loader_->batches() ||
+        batch_ % options_.accumulate != 0) {
+      return absl::InvalidArgumentError(absl::StrCat(path, ": stands at no update"));
+    }
     sums_ = LossesFrom(state.at("sums"));
     for (const auto& epoch : state.at("epochs")) epochs_.push_back(EpochFrom(epoch));
   } catch (const nlohmann::json::exception& error) {

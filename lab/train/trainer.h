@@ -8,6 +8,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "core/model/weights.h"
+#include "core/store/directory_lock.h"
 #include "lab/data/data_set.h"
 #include "lab/train/backbone.h"
 #include "lab/train/checkpoint.h"
@@ -88,6 +89,7 @@ class Trainer {
   Progress progress_;
   at::Device device_ = at::kCPU;
 
+  std::unique_ptr<store::DirectoryLock> lock_;
   model::FrozenModel frozen_;  // its weights are dropped once loaded
   std::string config_json_;    // of the new model
   model::ModelConfig config_;

@@ -284,17 +284,72 @@ TEST(Trainer, images_without_masks_teach_their_pixels_nothing_where_asked) {
   EXPECT_EQ(without, 4U);
 }
 
-TEST(Trainer, refuses_to_write_over_its_model_or_another_one) {
+TEST(Trainer, refuses_to_write_over_its_model_or_other_things) {
   World world;
   const std::string model = world.Model(), data = world.Data(2, 2);
   TrainOptions options = world.Options("out", model, data);
   options.out = model;
   EXPECT_THAT(Train(options).status().message(), HasSubstr("training starts from"));
   options.out = world.Model({{"name", "other"}});
-  EXPECT_THAT(Train(options).status().message(), HasSubstr("another configuration"));
+  EXPECT_THAT(Train(options).status().message(), HasSubstr("no training run made"));
+  EXPECT_FALSE(std::filesystem::exists(model + "/training"));
   options.out = world.scratch().path("new");
+  ASSERT_TRUE(Train(options).ok());
+  options.resume = true;
+  options.variant.adapter = "linear";
+  EXPECT_THAT(Train(options).status().message(), HasSubstr("another configuration"));
+}
+
+TEST(Trainer, refuses_wishes_that_contradict_each_other) {
+  World world;
+  TrainOptions options = world.Options("out", world.Model(), world.Data(2, 2));
   options.variant.share_adapter = true;
   EXPECT_THAT(Train(options).status().message(), HasSubstr("only linear adapters"));
+  options.variant = {};
+  options.variant.gamma = 0.5;
+  EXPECT_THAT(Train(options).status().message(), HasSubstr("residual encoder alone"));
+}
+
+TEST(Trainer, refuses_an_output_that_another_run_has) {
+  World world;
+  const TrainOptions options = world.Options("out", world.Model(), world.Data(2, 2));
+  std::ostringstream log;
+  const auto first = Trainer::Create(options, log, /*terminal=*/false);
+  ASSERT_TRUE(first.ok());
+  EXPECT_EQ(Train(options).status().code(), absl::StatusCode::kAlreadyExists);
+}
+
+TEST(Trainer, a_damaged_checkpoint_is_refused) {
+  World world;
+  TrainOptions options = world.Options("out", world.Model(), world.Data(2, 2));
+  ASSERT_TRUE(Train(options).ok());
+  options.resume = true;
+  options.epochs = 2;
+  const std::string path = options.out + "/training/checkpoint.safetensors";
+  Checkpoint checkpoint = *ReadCheckpoint(path);
+  const Checkpoint good = checkpoint;
+  checkpoint.state["batch"] = 99;
+  ASSERT_TRUE(WriteCheckpoint(path, checkpoint).ok());
+  EXPECT_THAT(Train(options).status().message(), HasSubstr("stands at no update"));
+  checkpoint = good;
+  checkpoint.tensors.erase("v.prompt_learner.ctx_pos");
+  ASSERT_TRUE(WriteCheckpoint(path, checkpoint).ok());
+  EXPECT_THAT(Train(options).status().message(), HasSubstr("v.prompt_learner.ctx_pos"));
+  std::filesystem::resize_file(path, std::filesystem::file_size(path) / 2);
+  EXPECT_EQ(Train(options).status().code(), absl::StatusCode::kInvalidArgument);
+  ASSERT_TRUE(WriteCheckpoint(path, good).ok());
+  EXPECT_TRUE(Train(options).ok());
+}
+
+TEST(Trainer, what_a_killed_run_left_half_written_goes) {
+  World world;
+  TrainOptions options = world.Options("out", world.Model(), world.Data(2, 2));
+  world.scratch().Write("out/training/checkpoint.safetensors.new.77.tmp", "half");
+  world.scratch().Write("out/config.json.new", "half");
+  ASSERT_TRUE(Train(options).ok());
+  EXPECT_FALSE(std::filesystem::exists(options.out + "/config.json.new"));
+  EXPECT_FALSE(
+      std::filesystem::exists(options.out + "/training/checkpoint.safetensors.new.77.tmp"));
 }
 
 TEST(Trainer, a_damaged_image_is_named) {
