@@ -1,4 +1,6 @@
+#include <algorithm>
 #include <filesystem>
+#include <map>
 #include <string>
 
 #include <ATen/ATen.h>
@@ -9,6 +11,7 @@
 #include "lab/fixture.h"
 #include "lab/metrics/pixel_meter.h"
 #include "lab/metrics/score_metrics.h"
+#include "lab/metrics/statistics.h"
 #include "lab/parity.h"
 
 namespace hfwa::lab {
@@ -107,14 +110,20 @@ void CheckFewShot(const Case& read, const nlohmann::json& expected, const std::s
   comparison.Value("image_f1_max", ranking.f1_max.value, of.at("image_f1_max").get<double>());
 }
 
-absl::Status CheckCase(const fs::path& folder, const std::string& name,
-                       const nlohmann::json& expected, double tolerance, Report& report) {
+// The paper's program's metrics of a case.
+using Values = std::map<std::string, double>;
+
+absl::StatusOr<Values> CheckCase(const fs::path& folder, const std::string& name,
+                                 const nlohmann::json& expected, double tolerance, Report& report) {
   HFWA_ASSIGN_OR_RETURN(const Case read, ReadCase(folder / (name + ".safetensors")));
   std::vector<double> scores;
   for (int64_t i = 0; i < read.scores.numel(); ++i) {
     scores.push_back(read.scores.const_data_ptr<float>()[i]);
   }
   const Ranking images = RankScores(scores, Labels(read));
+  Values values = {{"image_auroc", images.auroc.value},
+                   {"image_ap", images.ap.value},
+                   {"image_f1_max", images.f1_max.value}};
   for (const int connectivity : {8, 4}) {
     HFWA_ASSIGN_OR_RETURN(const PixelMetrics pixels, MeasurePixels(read, connectivity));
     const std::string aupro = absl::StrCat("pixel_aupro_", connectivity);
@@ -137,9 +146,13 @@ absl::Status CheckCase(const fs::path& folder, const std::string& name,
     Comparison reference(absl::StrCat(name, " reference"), tolerance, report);
     reference.Check(expected.at("reference_protocol"), expected.at("reference_undefined"),
                     "pixel_aupro", pixels.aupro_reference);
+    values.insert({{"pixel_auroc", pixels.ranking.auroc.value},
+                   {"pixel_ap", pixels.ranking.ap.value},
+                   {"pixel_f1_max", pixels.ranking.f1_max.value},
+                   {"pixel_aupro", pixels.aupro_reference.value}});
   }
   CheckFewShot(read, expected, name, tolerance, report);
-  return absl::OkStatus();
+  return values;
 }
 
 }  // namespace
@@ -151,8 +164,13 @@ absl::StatusOr<Report> MetricsParity(const std::string& folder) {
   const double tolerance = std::min(tolerances.at("auroc_ap_f1").get<double>(),
                                     tolerances.at("aupro_exact").get<double>());
   Report report;
+  std::map<std::string, Values> cases;
   for (const auto& [name, of] : expected.at("cases").items()) {
-    HFWA_RETURN_IF_ERROR(CheckCase(path, name, of, tolerance, report));
+    HFWA_ASSIGN_OR_RETURN(cases[name], CheckCase(path, name, of, tolerance, report));
+  }
+  Comparison mean("mean of basic and ties", tolerance, report);
+  for (const auto& [metric, value] : expected.at("mean_over_basic_and_ties").items()) {
+    mean.Value(metric, Mean({cases["basic"][metric], cases["ties"][metric]}), value.get<double>());
   }
   return report;
 }

@@ -112,8 +112,9 @@ std::vector<std::string> ListImages(const std::string& folder) {
 bool HasMvtecFolders(const std::string& root) {
   if (IsMvtecClass(root)) return true;
   const std::vector<std::string> folders = ListFolders(root);
-  return std::any_of(folders.begin(), folders.end(),
-                     [&](const std::string& name) { return IsMvtecClass(root + "/" + name); });
+  return std::any_of(folders.begin(), folders.end(), [&](const std::string& name) {
+    return IsMvtecClass(absl::StrCat(root, "/", name));
+  });
 }
 
 absl::StatusOr<DataSet> ReadMvtecFolders(const std::string& root) {
@@ -123,7 +124,7 @@ absl::StatusOr<DataSet> ReadMvtecFolders(const std::string& root) {
     return builder.Finish();
   }
   for (const std::string& name : ListFolders(root)) {
-    if (!IsMvtecClass(root + "/" + name)) continue;
+    if (!IsMvtecClass(absl::StrCat(root, "/", name))) continue;
     if (builder.StartClass(name)) AddMvtecClass(root, name + "/", builder);
   }
   return builder.Finish();
@@ -159,7 +160,7 @@ absl::StatusOr<DataSet> ReadGoodFolder(const std::string& root) {
   HFWA_ASSIGN_OR_RETURN(SetBuilder builder, SetBuilder::Create(root, "folders of kinds"));
   if (!builder.StartClass(FolderName(root))) return builder.Finish();
   for (const std::string& kind : ListFolders(root)) {
-    const std::vector<std::string> names = ListImages(root + "/" + kind);
+    const std::vector<std::string> names = ListImages(absl::StrCat(root, "/", kind));
     const bool good = kind == "good";
     // Neighbours are often one part seen twice, so the halves are not interleaved.
     const size_t train = good ? names.size() / 2 : 0;

@@ -50,7 +50,7 @@ std::vector<int> DrawByClass(const ItemClass& of, int shots, uint32_t seed) {
 }
 
 std::vector<int> DrawAsPython(const ItemClass& of, int shots, PythonRandom& random) {
-  const std::vector<int> pool = NormalOnes(of);
+  std::vector<int> pool = NormalOnes(of);
   if (static_cast<int>(pool.size()) <= shots) return pool;
   std::vector<int> drawn;
   for (const int index : random.Sample(static_cast<int>(pool.size()), shots)) {

@@ -29,11 +29,15 @@ scoring::RawScore ToServiceRaw(const RawScore& raw) {
 
 class HfwaDetector final : public Detector {
  public:
-  HfwaDetector(const model::ModelConfig& config, BankPtr bank, const scoring::ScoreModel& service)
-      : config_(config), bank_(std::move(bank)), service_(service) {}
+  HfwaDetector(const model::Hfwa& hfwa, BankPtr bank, const scoring::ScoreModel& service)
+      : config_(hfwa.config()),
+        device_(hfwa.kernels().device()),
+        bank_(std::move(bank)),
+        service_(service) {}
 
   absl::StatusOr<Judgement> Judge(const Features& image, bool with_levels) const override {
-    const at::Tensor few = bank_ != nullptr ? bank_->Match(image.tokens).cpu() : at::Tensor();
+    const at::Tensor few =
+        bank_ != nullptr ? bank_->Match(image.tokens.to(device_)).cpu() : at::Tensor();
     Judgement judgement;
     judgement.map = engine::CombinedMap(config_, image.language_diff, few);
     judgement.raw = {judgement.map.max().item<float>(), image.probability};
@@ -75,7 +79,8 @@ class HfwaDetector final : public Detector {
   }
 
   const model::ModelConfig& config_;
-  const BankPtr bank_;  // null: no references
+  const at::Device device_;  // of bank and matching
+  const BankPtr bank_;       // null: no references
   const scoring::ScoreModel service_;
 };
 
@@ -85,7 +90,8 @@ absl::StatusOr<BankPtr> MakeBank(const model::Hfwa& hfwa, const std::vector<Feat
   return bank::Bank::Create(
       static_cast<int>(count), hfwa.kernels(), [&](int k) -> absl::StatusOr<at::Tensor> {
         const auto index = static_cast<size_t>(k);
-        return references[without.has_value() && index >= *without ? index + 1 : index].tokens;
+        return references[without.has_value() && index >= *without ? index + 1 : index].tokens.to(
+            hfwa.kernels().device());
       });
 }
 
@@ -98,13 +104,14 @@ absl::StatusOr<scoring::ScoreModel> ServiceModel(const model::Hfwa& hfwa,
   std::vector<scoring::ReferenceRaw> raws;
   for (size_t j = 0; j < judged; ++j) {
     const size_t k = j * count / judged;
+    const at::Tensor tokens = references[k].tokens.to(hfwa.kernels().device());
     at::Tensor few;
     if (count == 1) {
       HFWA_ASSIGN_OR_RETURN(const BankPtr bank, MakeBank(hfwa, references));
-      few = bank->MatchSelf(references[k].tokens, 0);
+      few = bank->MatchSelf(tokens, 0);
     } else {
       HFWA_ASSIGN_OR_RETURN(const BankPtr bank, MakeBank(hfwa, references, k));
-      few = bank->Match(references[k].tokens);
+      few = bank->Match(tokens);
     }
     const at::Tensor map =
         engine::CombinedMap(hfwa.config(), references[k].language_diff, few.cpu());
@@ -124,12 +131,12 @@ absl::StatusOr<std::unique_ptr<Detector>> HfwaMethod::Fit(
       return absl::FailedPreconditionError(
           "the model has no language side: without references there is nothing to judge by");
     }
-    return std::make_unique<HfwaDetector>(config, nullptr,
+    return std::make_unique<HfwaDetector>(hfwa_, nullptr,
                                           scoring::ScoreModel::ZeroShot(config.levels()));
   }
   HFWA_ASSIGN_OR_RETURN(BankPtr bank, MakeBank(hfwa_, references));
   HFWA_ASSIGN_OR_RETURN(const scoring::ScoreModel service, ServiceModel(hfwa_, references));
-  return std::make_unique<HfwaDetector>(config, std::move(bank), service);
+  return std::make_unique<HfwaDetector>(hfwa_, std::move(bank), service);
 }
 
 }  // namespace hfwa::lab

@@ -117,8 +117,10 @@ void AddOptions(CLI::App& command, RunArguments& arguments) {
   command.add_option("--first-seed", options.first_seed, "Seed of the first draw")
       ->capture_default_str();
   command
-      .add_option("--sampling", arguments.sampling,
-                  "class: each class draws by itself; python: as the paper's program")
+      .add_option(
+          "--sampling", arguments.sampling,
+          "class: each class draws by itself; python: as the paper's program, one generator "
+          "over all classes asked for")
       ->check(CLI::IsMember({"class", "python"}))
       ->capture_default_str();
   command.add_option("--references", options.references,

@@ -2,11 +2,13 @@
 
 #include <algorithm>
 #include <functional>
+#include <map>
 #include <set>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
 
 namespace hfwa::lab {
@@ -50,21 +52,23 @@ Table MakeTable(std::string title, const char* first, const std::vector<Heading>
                 const std::vector<const Average*>& averages, const Label& label) {
   Table table = {.title = std::move(title), .head = {first}, .rows = {}, .notes = {}};
   for (const Heading& heading : headings) table.head.emplace_back(heading.text);
-  std::set<std::string> notes;
   for (const Average* average : averages) {
     const std::string name = label(*average);
     if (name.empty()) continue;
     std::vector<std::string> cells = {name};
+    std::map<std::string, std::vector<std::string>> reasons;  // -> columns
     for (const Heading& heading : headings) {
       const std::optional<Spread>& spread = average->values[At(heading.column)];
       cells.push_back(ToText(spread));
       if (spread.has_value() && !spread->undefined.empty()) {
-        notes.insert(absl::StrCat(name, ", ", heading.text, ": ", spread->undefined));
+        reasons[spread->undefined].emplace_back(heading.text);
       }
+    }
+    for (const auto& [why, columns] : reasons) {
+      table.notes.push_back(absl::StrCat(name, ", ", absl::StrJoin(columns, ", "), ": ", why));
     }
     table.rows.push_back(std::move(cells));
   }
-  table.notes.assign(notes.begin(), notes.end());
   return table;
 }
 

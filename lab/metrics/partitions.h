@@ -123,9 +123,9 @@ absl::Status Partitions<Record>::WriteRun() {
   constexpr size_t kBuffered = (1 << 20) / sizeof(Record);
   buffer.reserve(kBuffered + Chunk::kRecords);
   const auto flush = [&] {
-    const absl::Status status = file_->Append(buffer.data(), buffer.size() * sizeof(Record));
+    absl::Status written = file_->Append(buffer.data(), buffer.size() * sizeof(Record));
     buffer.clear();
-    return status;
+    return written;
   };
   Run run;
   run.reserve(kParts + 1);

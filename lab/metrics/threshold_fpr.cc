@@ -44,6 +44,7 @@ std::vector<double> ReferenceThresholds(double low, double high) {
   std::vector<double> thresholds;
   const double stride = (low + step) - low;
   const double count = std::ceil((high - low) / step);
+  thresholds.reserve(static_cast<size_t>(count));
   for (int i = 0; i < count; ++i) thresholds.push_back(low + i * stride);
   return thresholds;
 }

@@ -20,6 +20,7 @@ using testing::SizeIs;
 
 std::vector<std::string> Images(const std::vector<Item>& items) {
   std::vector<std::string> names;
+  names.reserve(items.size());
   for (const Item& item : items) names.push_back(item.image);
   return names;
 }

@@ -28,26 +28,28 @@ using testing::SizeIs;
 
 constexpr int kSide = 56;
 
-// Noise; with a white square of this side in it.
-std::vector<uint8_t> Texture(uint32_t seed, int square) {
-  std::mt19937 random(seed);
-  std::vector<uint8_t> pixels(kSide * kSide);
-  for (uint8_t& pixel : pixels) pixel = static_cast<uint8_t>(100 + random() % 40);
-  for (int y = 10; y < 10 + square; ++y) {
-    for (int x = 20; x < 20 + square; ++x) pixels[static_cast<size_t>(y * kSide + x)] = 255;
+void PaintSquare(std::vector<uint8_t>& pixels, size_t side, uint8_t value) {
+  for (size_t y = 10; y < 10 + side; ++y) {
+    for (size_t x = 20; x < 20 + side; ++x) pixels[y * kSide + x] = value;
   }
+}
+
+// Noise; with a white square of this side in it.
+std::vector<uint8_t> Texture(uint32_t seed, size_t square) {
+  std::mt19937 random(seed);
+  std::vector<uint8_t> pixels(size_t{kSide} * kSide);
+  for (uint8_t& pixel : pixels) pixel = static_cast<uint8_t>(100 + random() % 40);
+  PaintSquare(pixels, square, 255);
   return pixels;
 }
-std::vector<uint8_t> SquareMask(int square) {
-  std::vector<uint8_t> pixels(kSide * kSide);
-  for (int y = 10; y < 10 + square; ++y) {
-    for (int x = 20; x < 20 + square; ++x) pixels[static_cast<size_t>(y * kSide + x)] = 1;
-  }
+std::vector<uint8_t> SquareMask(size_t square) {
+  std::vector<uint8_t> pixels(size_t{kSide} * kSide);
+  PaintSquare(pixels, square, 1);
   return pixels;
 }
 
 // Squares of 0.2 %, 0.8 %, 5.1 % and 18 % of the image.
-constexpr int kSquares[] = {2, 5, 13, 24};
+constexpr size_t kSquares[] = {2, 5, 13, 24};
 
 // Two classes in MVTec's folders: 4 normal images to train with, 4 good and 4 defective ones.
 class EvaluationTest : public testing::Test {
@@ -244,8 +246,8 @@ TEST_F(EvaluationTest, says_why_a_metric_is_not_there) {
 }
 
 TEST_F(EvaluationTest, names_images_that_are_defect_all_over_and_masks_of_nothing) {
-  Write("wood/ground_truth/spot/0_mask", std::vector<uint8_t>(kSide * kSide, 255));
-  Write("wood/ground_truth/spot/1_mask", std::vector<uint8_t>(kSide * kSide, 0));
+  Write("wood/ground_truth/spot/0_mask", std::vector<uint8_t>(size_t{kSide} * kSide, 255));
+  Write("wood/ground_truth/spot/1_mask", std::vector<uint8_t>(size_t{kSide} * kSide, 0));
   const auto result = Evaluate(options_);
   ASSERT_TRUE(result.ok()) << result.status();
   EXPECT_THAT(Texts(*result), ElementsAre("wood/test/spot/0.png: is defect all over: it has no "

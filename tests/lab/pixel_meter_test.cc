@@ -17,7 +17,6 @@ namespace hfwa::lab {
 namespace {
 
 using testing::ElementsAre;
-using testing::UnorderedElementsAreArray;
 
 constexpr double kTolerance = 1e-12;
 
