@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <cstdlib>
 #include <iostream>
 #include <map>
 #include <string>
@@ -150,6 +151,8 @@ int main(int argc, char** argv) {
   AddRun(app, arguments);
   AddLearning(app, arguments.options);
   CLI11_PARSE(app, argc, argv);
+  // What cuBLAS wants to repeat to the bit; read when a GPU is first used.
+  ::setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", /*overwrite=*/0);
   if (arguments.threads > 0) at::set_num_threads(arguments.threads);
   arguments.options.bf16 = arguments.precision == "bf16";
   arguments.options.cache_bytes = static_cast<int64_t>(arguments.cache_gib * (int64_t{1} << 30));
