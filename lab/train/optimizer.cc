@@ -9,10 +9,11 @@
 
 namespace hfwa::lab::train {
 
-Optimizer::Optimizer(std::map<std::string, at::Tensor> parameters, const OptimizerOptions& options)
+Optimizer::Optimizer(const std::map<std::string, at::Tensor>& parameters,
+                     const OptimizerOptions& options)
     : options_(options) {
   const at::NoGradGuard no_grad;
-  for (auto& [name, value] : parameters) {
+  for (const auto& [name, value] : parameters) {
     slots_[name] = {value, at::zeros_like(value), at::zeros_like(value)};
   }
 }

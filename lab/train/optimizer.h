@@ -25,7 +25,7 @@ struct OptimizerOptions {
 class Optimizer {
  public:
   // Leaves of autograd, fp32, by name; updated in place.
-  Optimizer(std::map<std::string, at::Tensor> parameters, const OptimizerOptions& options);
+  Optimizer(const std::map<std::string, at::Tensor>& parameters, const OptimizerOptions& options);
 
   void ZeroGradients();
   // One update with the gradients that the parameters hold; one without a gradient stays as it is.
