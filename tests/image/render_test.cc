@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 
+#include "core/image/mask.h"
 #include "core/image/preprocess.h"
 #include "tests/image/testing.h"
 
@@ -209,6 +210,21 @@ TEST(FindRegions, outlines_have_at_most_the_points_asked_for) {
     }
     EXPECT_GE(turn, 0) << points_max;
   }
+}
+
+TEST(LabelRegionsTest, counts_corners_as_touching_with_eight_neighbours_alone) {
+  const std::vector<uint8_t> mask = {9, 0, 0,  //
+                                     0, 1, 0,  //
+                                     0, 0, 0};
+  const auto eight = LabelRegions(mask, 3, 3, 8);
+  ASSERT_TRUE(eight.ok()) << eight.status();
+  EXPECT_EQ(eight->count, 1);
+  EXPECT_THAT(eight->labels, ElementsAre(1, 0, 0, 0, 1, 0, 0, 0, 0));
+  const auto four = LabelRegions(mask, 3, 3, 4);
+  ASSERT_TRUE(four.ok()) << four.status();
+  EXPECT_EQ(four->count, 2);
+  EXPECT_NE(four->labels[0], four->labels[4]);
+  EXPECT_EQ(LabelRegions(std::vector<uint8_t>(9, 0), 3, 3, 8)->count, 0);
 }
 
 }  // namespace
