@@ -1,6 +1,7 @@
 #include "lab/train/progress.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "absl/strings/str_format.h"
 
@@ -12,7 +13,7 @@ constexpr absl::Duration kTerminalPause = absl::Milliseconds(200);
 constexpr absl::Duration kFilePause = absl::Seconds(30);
 
 std::string Left(double seconds) {
-  const auto whole = static_cast<int64_t>(seconds + 0.5);
+  const int64_t whole = std::llround(seconds);
   if (whole >= 3600) return absl::StrFormat("%d:%02d h", whole / 3600, whole / 60 % 60);
   return absl::StrFormat("%d:%02d", whole / 60, whole % 60);
 }

@@ -330,6 +330,7 @@ absl::StatusOr<TrainForward> Trainer::Forward(std::vector<Sample>& samples,
                                               const at::Tensor& classes) {
   if (learnable_->needs_images()) {
     std::vector<at::Tensor> images;
+    images.reserve(samples.size());
     for (const Sample& sample : samples) images.push_back(sample.image);
     backbone_images_ += static_cast<int64_t>(images.size());
     return learnable_->ForwardImages(at::stack(images).to(device_), classes);
@@ -340,6 +341,7 @@ absl::StatusOr<TrainForward> Trainer::Forward(std::vector<Sample>& samples,
 
 absl::StatusOr<at::Tensor> Trainer::FeatureRows(std::vector<Sample>& samples) {
   std::vector<at::Tensor> rows;
+  rows.reserve(samples.size());
   for (Sample& sample : samples) {
     if (!sample.features.defined()) {
       sample.features = backbone_->Compute(sample.image);
