@@ -6,6 +6,7 @@
 #include <ATen/Parallel.h>
 #include <nlohmann/json.hpp>
 
+#include "absl/strings/str_cat.h"
 #include "lab/fixture.h"
 #include "lab/seeded_model.h"
 #include "lab/train/options.h"
@@ -22,7 +23,7 @@ class World {
   std::string Model(const nlohmann::json& changes = nlohmann::json::object()) {
     nlohmann::json config = *ReadJson(kData + "seeded_model.json");
     config.merge_patch(changes);
-    const std::string folder = scratch_.path("model" + std::to_string(++made_));
+    std::string folder = scratch_.path("model" + std::to_string(++made_));
     const absl::Status written =
         WriteSeededModel(config.dump(), 3, *ReadFile(kData + "merges.txt"), folder);
     if (!written.ok()) std::abort();
@@ -45,15 +46,15 @@ class World {
         }
       }
       const std::string number = std::to_string(i), test = name + "/bolt/test/";
-      scratch_.WriteGrey(test + (defect ? "blot/" : "good/") + number + ".png", kWidth, kHeight,
-                         picture);
+      scratch_.WriteGrey(absl::StrCat(test, defect ? "blot/" : "good/", number, ".png"), kWidth,
+                         kHeight, picture);
       if (i == 0) {  // another picture: one that is tested too would be refused as a reference
         scratch_.WriteGrey(name + "/bolt/train/good/0.png", kWidth, kHeight,
                            std::vector<uint8_t>(picture.size(), 120));
       }
       if (defect) {
-        scratch_.WriteGrey(name + "/bolt/ground_truth/blot/" + number + "_mask.png", kWidth,
-                           kHeight, mask);
+        scratch_.WriteGrey(absl::StrCat(name, "/bolt/ground_truth/blot/", number, "_mask.png"),
+                           kWidth, kHeight, mask);
       }
     }
     return scratch_.path(name);
