@@ -63,7 +63,8 @@ absl::StatusOr<at::Device> OpenDevice(std::string_view name) {
   if (name == "cpu") return at::Device(at::kCPU);
   HFWA_ASSIGN_OR_RETURN(const int index, DeviceIndex(name));
   return CatchTorchErrors([&]() -> absl::StatusOr<at::Device> {
-    if (!at::hasCUDA()) HFWA_RETURN_IF_ERROR(LoadCuda());
+    // Before anything asks LibTorch for CUDA: it remembers the first answer.
+    HFWA_RETURN_IF_ERROR(LoadCuda());
     if (!at::hasCUDA()) return absl::UnavailableError("no CUDA driver or no GPU on this machine");
     const int count = static_cast<unsigned char>(at::detail::getCUDAHooks().deviceCount());
     if (index >= count) {
