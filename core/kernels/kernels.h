@@ -89,6 +89,12 @@ struct WindowAttention {
   at::Tensor bias;
 };
 
+// Activations that a sum keeps exactly and linear maps take rounded.
+struct Tokens {
+  at::Tensor value;       // [B, L, W] fp32; may be a view
+  at::Tensor for_linear;  // the same, in the type that linear maps take
+};
+
 class Epilogue;  // epilogue.h
 
 // Immutable, thread-safe.
@@ -113,6 +119,25 @@ class Kernels {
   // The same, in the type that linear maps take: fp32 or the compute type.
   virtual at::Tensor LayerNormForLinear(const at::Tensor& x, const Norm& norm) const = 0;
 
+  // What is there for everything that has the above; devices do better in one pass over memory.
+
+  // sum += map(x), sum fp32 and contiguous; returns LayerNormForLinear(sum, norm).
+  virtual at::Tensor AddThenNorm(const Linear& map, at::Tensor& sum, const at::Tensor& x,
+                                 const Norm& norm) const;
+  virtual at::Tensor AddThenNorm(const Mlp& map, at::Tensor& sum, const at::Tensor& x,
+                                 const Norm& norm) const;
+
+  // x [B, L, W] fp32, which may be a view, ready for several linear maps.
+  virtual Tokens TokensOf(const at::Tensor& x) const;
+  // x + LayerNorm(branch).
+  virtual Tokens AddNormed(const at::Tensor& x, const at::Tensor& branch, const Norm& norm) const;
+
+  // Rows of x [B, L, E] brought to length one; of length zero they stay zero. Into `unit`
+  // [B, L, E] fp32, which may be a view of a larger tensor.
+  virtual void ToUnitLength(const at::Tensor& x, at::Tensor& unit) const;
+  // Cosines of x [B, L, E] with pairs [B, 2, E] fp32 whose rows have length one: [B, 2, L] fp32.
+  virtual at::Tensor Cosines(const at::Tensor& x, const at::Tensor& pairs) const;
+
   // Multi-head softmax(q kᵀ / √d) v over packed projections qkv [B, T, 3W] = [q | k | v], head h in
   // columns h*d .. (h+1)*d-1 of each; the score matrix is not materialised. `causal`: no token sees
   // a later one. [B, T, W] in the compute type.
@@ -122,6 +147,8 @@ class Kernels {
   // windows and the tokens inside row-major. Cosines, softmax and sum fp32. MergeWindows puts the
   // tokens back.
   virtual at::Tensor AttendWindows(const at::Tensor& x, const WindowAttention& attention) const = 0;
+  // The same with every token back at its place: [B, L, W].
+  virtual at::Tensor AttendInWindows(const at::Tensor& x, const WindowAttention& attention) const;
 
   // Room for `count` rows of `width` values; fp32 where the compute type is, and on CUDA.
   virtual std::unique_ptr<Rows> MakeRows(int64_t count, int64_t width) const = 0;

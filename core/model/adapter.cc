@@ -33,8 +33,9 @@ absl::StatusOr<std::vector<kernels::LinearWeights>> LoadLayers(const ModelConfig
 class LinearAdapter final : public Adapter {
  public:
   explicit LinearAdapter(std::unique_ptr<kernels::Mlp> mlp) : mlp_(std::move(mlp)) {}
-  at::Tensor Apply(const at::Tensor& tokens, const Trace& /*trace*/) const override {
-    return mlp_->Apply(tokens).to(at::kFloat);
+  kernels::Tokens Apply(const kernels::Tokens& tokens, const Trace& /*trace*/) const override {
+    const at::Tensor adapted = mlp_->Apply(tokens.for_linear);
+    return {adapted.to(at::kFloat), adapted};
   }
 
  private:
@@ -53,8 +54,8 @@ class FwaAdapter final : public Adapter {
   FwaAdapter(std::vector<FwaBlock> blocks, bool traced, const kernels::Kernels& kernels)
       : blocks_(std::move(blocks)), traced_(traced), kernels_(kernels) {}
 
-  at::Tensor Apply(const at::Tensor& tokens, const Trace& trace) const override {
-    at::Tensor x = tokens;
+  kernels::Tokens Apply(const kernels::Tokens& tokens, const Trace& trace) const override {
+    kernels::Tokens x = tokens;
     for (size_t j = 0; j < blocks_.size(); ++j) {
       x = ApplyBlock(blocks_[j], x, traced_ && j == 0 ? trace : Trace());
     }
@@ -63,16 +64,17 @@ class FwaAdapter final : public Adapter {
 
  private:
   // Post-norm: the norm is on the branch, the sum is not normalised.
-  at::Tensor ApplyBlock(const FwaBlock& block, const at::Tensor& x, const Trace& trace) const {
+  kernels::Tokens ApplyBlock(const FwaBlock& block, const kernels::Tokens& x,
+                             const Trace& trace) const {
     const kernels::WindowAttention& attention = block.attention;
-    const at::Tensor windows = kernels_.AttendWindows(x, attention);
-    Emit(trace, "fwa0.window_attention", windows);
-    const at::Tensor merged =
-        kernels::MergeWindows(windows, attention.grid, attention.window, attention.shift);
-    const at::Tensor branch = kernels_.LayerNorm(merged, block.norm1);
-    Emit(trace, "fwa0.norm1", branch);
-    const at::Tensor y = x + branch;
-    return y + kernels_.LayerNorm(block.mlp->Apply(y), block.norm2);
+    const at::Tensor attended = kernels_.AttendInWindows(x.for_linear, attention);
+    if (trace) {
+      trace("fwa0.window_attention",
+            kernels::CutWindows(attended, attention.grid, attention.window, attention.shift));
+      trace("fwa0.norm1", kernels_.LayerNorm(attended, block.norm1));
+    }
+    const kernels::Tokens y = kernels_.AddNormed(x.value, attended, block.norm1);
+    return kernels_.AddNormed(y.value, block.mlp->Apply(y.for_linear), block.norm2);
   }
 
   std::vector<FwaBlock> blocks_;

@@ -16,8 +16,8 @@ namespace hfwa::model {
 class Adapter {
  public:
   virtual ~Adapter() = default;
-  // tokens [B, L, W] fp32 without the class token -> [B, L, W] fp32.
-  virtual at::Tensor Apply(const at::Tensor& tokens, const Trace& trace) const = 0;
+  // Tokens without the class token, [B, L, W] -> [B, L, W].
+  virtual kernels::Tokens Apply(const kernels::Tokens& tokens, const Trace& trace) const = 0;
 };
 
 // The adapter of `level`, FWA or linear as configured. `out_proj` is the frozen attention's output

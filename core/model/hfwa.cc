@@ -102,7 +102,7 @@ class Hfwa::Impl {
   absl::Status LoadLanguage(const Weights& weights, const std::string& merges);
   absl::Status LoadAdapters(const Weights& weights);
   // Grid of cosine differences of adapted tokens [B, L, W] against text pairs [B, 2, E]: [B, g, g].
-  at::Tensor LanguageDiff(int level, const at::Tensor& adapted, const at::Tensor& pairs) const;
+  at::Tensor LanguageDiff(int level, const kernels::Tokens& adapted, const at::Tensor& pairs) const;
   at::Tensor TextProbabilities(const at::Tensor& image_feature, const at::Tensor& pairs) const;
 
   HfwaOptions options_;
@@ -188,41 +188,48 @@ ForwardResult Hfwa::Impl::Forward(const at::Tensor& images, const at::Tensor& cl
   // The residual encoder's tokens depend on its adapters, language or not.
   const bool adapt = language || config_.residual_encoder;
   const at::Tensor pairs = language ? text_unit_.index_select(0, classes) : at::Tensor();
-  std::vector<at::Tensor> tokens(config_.levels()), diffs(config_.levels());
+  const int64_t batch = images.size(0), levels = config_.levels(), grid = config_.vision.grid();
+  std::vector<at::Tensor> diffs(config_.levels());
+  ForwardResult result;
+  if (parts.tokens) {
+    result.tokens = at::empty({batch, levels, grid * grid, config_.embed_dim},
+                              images.options().dtype(at::kFloat));
+  }
 
   const auto visit = [&](int level, at::Tensor& x) {
     Emit(options_.trace, absl::StrCat("tap.", level), x);
-    at::Tensor patches = x.slice(1, 1);
+    kernels::Tokens patches = kernels_->TokensOf(x.slice(1, 1));
     if (parts.tokens) {
       const at::Tensor projected = tower_->Project(patches);
-      Emit(options_.trace, absl::StrCat("patches.", level), projected);
-      tokens[level] = Unit(projected);
+      if (options_.trace) options_.trace(absl::StrCat("patches.", level), projected.to(at::kFloat));
+      at::Tensor unit = result.tokens.select(1, level);
+      kernels_->ToUnitLength(projected, unit);
     }
     if (!adapt) return;
-    const at::Tensor adapted = adapters_[level]->Apply(patches, options_.trace);
-    Emit(options_.trace, absl::StrCat("adapter.", level), adapted);
+    const kernels::Tokens adapted = adapters_[level]->Apply(patches, options_.trace);
+    Emit(options_.trace, absl::StrCat("adapter.", level), adapted.value);
     if (language) diffs[level] = LanguageDiff(level, adapted, pairs);
-    if (config_.residual_encoder) patches.mul_(1.0 - config_.gamma).add_(adapted, config_.gamma);
+    if (config_.residual_encoder) {
+      patches.value.mul_(1.0 - config_.gamma).add_(adapted.value, config_.gamma);
+    }
   };
   const at::Tensor image_feature =
       tower_->Forward(images, /*want_image_feature=*/language, visit, options_.trace);
 
-  ForwardResult result;
   if (language) {
     result.text_probs = TextProbabilities(image_feature, pairs);
     result.language_diff = at::stack(diffs, 1);
   }
-  if (parts.tokens) result.tokens = at::stack(tokens, 1);
   return result;
 }
 
-at::Tensor Hfwa::Impl::LanguageDiff(int level, const at::Tensor& adapted,
+at::Tensor Hfwa::Impl::LanguageDiff(int level, const kernels::Tokens& adapted,
                                     const at::Tensor& pairs) const {
   const at::Tensor features = tower_->Project(adapted);
-  Emit(options_.trace, absl::StrCat("patch_features.", level), features);
+  if (options_.trace)
+    options_.trace(absl::StrCat("patch_features.", level), features.to(at::kFloat));
   const int64_t grid = config_.vision.grid();
-  const at::Tensor logits =
-      at::matmul(pairs, Unit(features).transpose(1, 2)).view({-1, 2, grid, grid});
+  const at::Tensor logits = kernels_->Cosines(features, pairs).view({-1, 2, grid, grid});
   Emit(options_.trace, absl::StrCat("grid_logits.", level), logits);
   return logits.select(1, 1) - logits.select(1, 0);
 }

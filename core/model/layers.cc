@@ -56,10 +56,14 @@ absl::StatusOr<TransformerBlock> TransformerBlock::Load(const Weights& weights,
   return block;
 }
 
-void TransformerBlock::Apply(at::Tensor& x, bool causal) const {
-  const at::Tensor qkv = in_proj_->Apply(kernels_->LayerNormForLinear(x, ln_1_));
-  out_proj_->AddTo(x, kernels_->Attention(qkv, heads_, causal));
-  mlp_->AddTo(x, kernels_->LayerNormForLinear(x, ln_2_));
+at::Tensor TransformerBlock::ApplyNormed(at::Tensor& x, const at::Tensor& normed, bool causal,
+                                         const TransformerBlock* next) const {
+  const at::Tensor qkv = in_proj_->Apply(normed);
+  const at::Tensor inner =
+      kernels_->AddThenNorm(*out_proj_, x, kernels_->Attention(qkv, heads_, causal), ln_2_);
+  if (next != nullptr) return kernels_->AddThenNorm(*mlp_, x, inner, next->ln_1_);
+  mlp_->AddTo(x, inner);
+  return {};
 }
 
 }  // namespace hfwa::model

@@ -30,7 +30,16 @@ class TransformerBlock {
                                                const kernels::Kernels& kernels);
 
   // Adds both branches to x [B, T, W], fp32, in place.
-  void Apply(at::Tensor& x, bool causal) const;
+  void Apply(at::Tensor& x, bool causal) const { ApplyNormed(x, ForAttention(x), causal, nullptr); }
+
+  // What the attention takes of x.
+  at::Tensor ForAttention(const at::Tensor& x) const {
+    return kernels_->LayerNormForLinear(x, ln_1_);
+  }
+  // Apply with `normed` = ForAttention(x); returns the same of block `next`, if there is one: sum
+  // and norm go together.
+  at::Tensor ApplyNormed(at::Tensor& x, const at::Tensor& normed, bool causal,
+                         const TransformerBlock* next) const;
 
   // The adapters of a tapped block project through it too.
   const std::shared_ptr<const kernels::Linear>& out_proj() const { return out_proj_; }

@@ -70,28 +70,41 @@ at::Tensor VisionTower::Forward(const at::Tensor& images, bool want_image_featur
   const int64_t batch = images.size(0);
   const at::Tensor patches = EmbedPatches(images);
   Emit(trace, "patch_embed", patches);
-  at::Tensor x = at::cat({class_embedding_.expand({batch, 1, -1}), patches.to(at::kFloat)}, 1);
-  x.add_(positional_embedding_);
+  at::Tensor x =
+      at::empty({batch, patches.size(1) + 1, patches.size(2)}, patches.options().dtype(at::kFloat));
+  at::Tensor rest = x.slice(1, 1);
+  x.slice(1, 0, 1).copy_(class_embedding_ + positional_embedding_.slice(0, 0, 1));
+  at::add_out(rest, patches, positional_embedding_.slice(0, 1));
   if (config_.vision.pre_norm_layer) x = kernels_.LayerNorm(x, ln_pre_);
   Emit(trace, "ln_pre", x);
 
   const std::vector<int>& taps = config_.taps;
   const int last_tap = *std::max_element(taps.begin(), taps.end());
   const int last = want_image_feature ? config_.vision.layers - 1 : last_tap;
+  at::Tensor normed = blocks_[0].ForAttention(x);
   for (int b = 0; b <= last; ++b) {
-    blocks_[b].Apply(x, /*causal=*/false);
+    // The residual encoder changes what a tapped block gives.
+    const bool changes =
+        config_.residual_encoder && std::find(taps.begin(), taps.end(), b) != taps.end();
+    const TransformerBlock* next = b < last && !changes ? &blocks_[b + 1] : nullptr;
+    normed = blocks_[b].ApplyNormed(x, normed, /*causal=*/false, next);
     for (int level = 0; level < config_.levels(); ++level) {
       if (taps[level] == b) visit(level, x);
     }
+    if (b < last && changes) normed = blocks_[b + 1].ForAttention(x);
   }
   if (!want_image_feature) return {};
-  at::Tensor feature = Project(kernels_.LayerNorm(x.select(1, 0), ln_post_));
+  at::Tensor feature = Project(kernels_.LayerNorm(x.select(1, 0), ln_post_)).to(at::kFloat);
   Emit(trace, "image_feature", feature);
   return feature;
 }
 
 at::Tensor VisionTower::Project(const at::Tensor& x) const {
-  return proj_ == nullptr ? x : proj_->Apply(x).to(at::kFloat);
+  return proj_ == nullptr ? x : proj_->Apply(x);
+}
+
+at::Tensor VisionTower::Project(const kernels::Tokens& x) const {
+  return proj_ == nullptr ? x.value : proj_->Apply(x.for_linear);
 }
 
 }  // namespace hfwa::model

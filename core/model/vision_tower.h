@@ -29,8 +29,9 @@ class VisionTower {
   at::Tensor Forward(const at::Tensor& images, bool want_image_feature, const TapVisitor& visit,
                      const Trace& trace) const;
 
-  // x @ visual.proj, or x itself where the tower has no projection. [..., W] -> [..., E], fp32.
-  at::Tensor Project(const at::Tensor& x) const;
+  // x @ visual.proj in the compute type, or x itself where the tower has no projection.
+  // [B, L, W] -> [B, L, E].
+  at::Tensor Project(const kernels::Tokens& x) const;
 
   // Output projection of a block's attention.
   const std::shared_ptr<const kernels::Linear>& out_proj(int block) const {
@@ -42,6 +43,7 @@ class VisionTower {
       : config_(config), kernels_(kernels) {}
   absl::Status LoadTensors(const Weights& weights);
   at::Tensor EmbedPatches(const at::Tensor& images) const;  // [B, L, W]
+  at::Tensor Project(const at::Tensor& x) const;
 
   const ModelConfig config_;
   const kernels::Kernels& kernels_;

@@ -159,7 +159,8 @@ absl::StatusOr<TrainForward> Learnable::Forward(const Features& features,
     std::vector<at::Tensor> grids;
     for (int level = 0; level < config_.levels(); ++level) {
       HFWA_ASSIGN_OR_RETURN(const auto adapter, MakeAdapter(level));
-      grids.push_back(GridLogits(adapter->Apply(features.taps[level], model::Trace()), pairs));
+      const kernels::Tokens tokens = adapter_kernels_->TokensOf(features.taps[level]);
+      grids.push_back(GridLogits(adapter->Apply(tokens, model::Trace()).value, pairs));
     }
     return Finish(features.image, std::move(grids), pairs);
   });
@@ -176,7 +177,8 @@ absl::StatusOr<TrainForward> Learnable::ForwardImages(const at::Tensor& images,
     std::vector<at::Tensor> grids(adapters.size());
     const auto visit = [&](int level, at::Tensor& x) {
       const at::Tensor patches = x.slice(1, 1);
-      const at::Tensor adapted = adapters[level]->Apply(patches, model::Trace());
+      const at::Tensor adapted =
+          adapters[level]->Apply(adapter_kernels_->TokensOf(patches), model::Trace()).value;
       grids[level] = GridLogits(adapted, pairs);
       // Spec 8, out of place.
       const at::Tensor mixed = (1.0 - config_.gamma) * patches + config_.gamma * adapted;

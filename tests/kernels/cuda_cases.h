@@ -2,11 +2,15 @@
 
 // Shapes and values that the CUDA kernels are run on, by their twin and on a device.
 
+#include <cmath>
 #include <cstdint>
 #include <vector>
 
 #include <ATen/ATen.h>
 #include <ATen/CPUGeneratorImpl.h>
+
+#include "core/kernels/kernels.h"
+#include "core/kernels/windows.h"
 
 namespace hfwa::kernels {
 
@@ -39,6 +43,38 @@ struct MapCase {
 inline std::vector<MapCase> MapCases() {
   return {{2, 4, 24, 336, 4.0}, {1, 4, 4, 56, 1.0}, {3, 2, 7, 33, 0.0},
           {1, 1, 1, 5, 4.0},    {1, 3, 5, 1, 0.5},  {2, 4, 37, 70, 31.9}};
+}
+
+struct WindowCase {
+  int grid, window, shift, heads, head_width;
+  bool value_only;
+};
+// Windows of 16 tokens whole and broken, up to the kernel's largest; beyond it and with heads that
+// it does not take.
+inline std::vector<WindowCase> WindowCases() {
+  return {{4, 2, 0, 2, 16, true},   {4, 2, 1, 2, 16, false},   {6, 3, 1, 1, 32, true},
+          {10, 5, 0, 2, 48, false}, {12, 12, 0, 1, 128, true}, {24, 12, 6, 1, 128, false},
+          {13, 13, 0, 1, 16, true}, {4, 2, 0, 2, 8, true},     {4, 2, 1, 1, 144, true}};
+}
+// Scales and masks as models have them.
+inline WindowAttention RandomWindows(const WindowCase& c, const Kernels& kernels) {
+  const int64_t width = static_cast<int64_t>(c.heads) * c.head_width;
+  const int64_t inside = static_cast<int64_t>(c.window) * c.window;
+  WindowAttention a;
+  a.grid = c.grid;
+  a.window = c.window;
+  a.shift = c.shift;
+  a.order = WindowOrder(c.grid, c.window, c.shift).to(kernels.device());
+  a.heads = c.heads;
+  a.value_only = c.value_only;
+  a.in_proj = kernels.PackLinear(
+      {RandomValues({c.value_only ? width : 3 * width, width}, 1) / std::sqrt(width), {}});
+  a.out_proj = kernels.PackLinear({at::eye(width), {}});
+  a.scale = RandomValues({c.heads, 1, 1}, 2).abs().mul(5).add(1).to(kernels.device());
+  a.bias = RandomValues({1, c.heads, inside, inside}, 3);
+  if (c.shift > 0) a.bias = a.bias + ShiftMask(c.grid, c.window, c.shift).unsqueeze(1);
+  a.bias = a.bias.to(kernels.device());
+  return a;
 }
 
 inline double LargestDifference(const at::Tensor& a, const at::Tensor& b) {

@@ -124,6 +124,52 @@ TEST_P(CudaDeviceTest, treats_rows_as_its_twin) {
   EXPECT_TRUE(at::equal(sum.cpu(), twin));
 }
 
+TEST_P(CudaDeviceTest, sums_norms_and_cosines_are_its_twins) {
+  for (const int width : {12, 1024, 1028}) {
+    const Norm norm{1 + RandomValues({width}, 1) / 8, RandomValues({width}, 2), 1e-5};
+    const Norm there{norm.weight.to(device_), norm.bias.to(device_), norm.eps};
+    // An exact product, as above.
+    const LinearWeights one{at::eye(width), RandomValues({width}, 4)};
+    const at::Tensor x = RandomValues({2, 77, width}, 3), y = RandomValues({2, 78, width}, 5);
+    at::Tensor sum = x.to(device_), twin = x.clone();
+    const at::Tensor normed =
+        kernels_->AddThenNorm(*kernels_->PackLinear(one), sum, y.slice(1, 1).to(device_), there);
+    EXPECT_LE(LargestDifference(
+                  normed, twins_->AddThenNorm(*twins_->PackLinear(one), twin, y.slice(1, 1), norm)),
+              4 * Step());
+    EXPECT_TRUE(at::equal(sum.cpu(), twin)) << width;
+
+    const at::Tensor view = y.to(device_).slice(1, 1), branch = x.to(GetParam());
+    EXPECT_TRUE(at::equal(kernels_->TokensOf(view).for_linear.cpu(), y.slice(1, 1).to(GetParam())));
+    const Tokens tokens = kernels_->AddNormed(view, branch.to(device_), there);
+    EXPECT_LE(LargestDifference(tokens.value, twins_->AddNormed(y.slice(1, 1), branch, norm).value),
+              1e-5);
+    EXPECT_TRUE(at::equal(tokens.for_linear, tokens.value.to(GetParam())));
+
+    at::Tensor unit = at::zeros({2, 2, 77, width}, device_), unit_twin = at::zeros({2, 77, width});
+    at::Tensor level = unit.select(1, 1);
+    kernels_->ToUnitLength(branch.to(device_), level);
+    twins_->ToUnitLength(branch, unit_twin);
+    EXPECT_LE(LargestDifference(level, unit_twin), 2e-7);
+    const at::Tensor pairs = UnitRows(4, width, 6).view({2, 2, width});
+    EXPECT_LE(LargestDifference(kernels_->Cosines(branch.to(device_), pairs.to(device_)),
+                                twins_->Cosines(branch, pairs)),
+              1e-6);
+  }
+}
+
+TEST_P(CudaDeviceTest, attends_windows_as_its_twin) {
+  for (const WindowCase& c : WindowCases()) {
+    const at::Tensor x =
+        RandomValues({2, c.grid * c.grid, c.heads * c.head_width}, 3).to(GetParam());
+    const at::Tensor expected = twins_->AttendInWindows(x, RandomWindows(c, *twins_));
+    EXPECT_LE(LargestDifference(
+                  kernels_->AttendInWindows(x.to(device_), RandomWindows(c, *kernels_)), expected),
+              4 * Step() * expected.abs().max().item<double>())
+        << c.grid << "/" << c.window << " shift " << c.shift;
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Types, CudaDeviceTest, ::testing::Values(at::kBFloat16, at::kHalf));
 
 }  // namespace

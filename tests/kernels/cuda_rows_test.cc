@@ -78,6 +78,103 @@ TEST_P(CudaRowsTest, residual_sums_round_the_product_alone) {
   }
 }
 
+TEST_P(CudaRowsTest, a_sum_and_its_norm_are_those_of_each) {
+  for (const int width : {20, 132, 1024, 1028}) {
+    for (const bool with_bias : {false, true}) {
+      const Norm norm{1 + RandomValues({width}, 1) / 8, RandomValues({width}, 2), 1e-5};
+      const LinearWeights one{RandomValues({width, 16}, 3) / 4,
+                              with_bias ? RandomValues({width}, 4) : at::Tensor()};
+      const LinearWeights before{RandomValues({16, 16}, 5) / 4, {}};
+      const auto linear = kernels_->PackLinear(one);
+      const auto mlp = kernels_->PackMlp({before, one}, Activation::kQuickGelu);
+      const at::Tensor x = RandomValues({2, 13, 16}, 6);
+      const at::Tensor start = RandomValues({2, 13, width}, 7) * 9;
+      at::Tensor sum = start.clone(), expected = start.clone();
+      at::Tensor y = kernels_->AddThenNorm(*linear, sum, x, norm);
+      linear->AddTo(expected, x);
+      EXPECT_TRUE(at::equal(sum, expected)) << width;
+      EXPECT_TRUE(at::equal(y, kernels_->LayerNormForLinear(expected, norm))) << width;
+      y = kernels_->AddThenNorm(*mlp, sum, x, norm);
+      mlp->AddTo(expected, x);
+      EXPECT_TRUE(at::equal(sum, expected)) << width;
+      EXPECT_TRUE(at::equal(y, kernels_->LayerNormForLinear(expected, norm))) << width;
+    }
+  }
+}
+
+// Whole images' tokens, and those behind a class token.
+std::vector<at::Tensor> TokenViews(int width) {
+  return {RandomValues({3, 11, width}, 8), RandomValues({3, 12, width}, 9).slice(1, 1)};
+}
+
+TEST_P(CudaRowsTest, tokens_are_kept_exactly_and_rounded_for_maps) {
+  for (const int width : {8, 132, 1028, 6, 2052}) {
+    for (const at::Tensor& x : TokenViews(width)) {
+      const Tokens tokens = kernels_->TokensOf(x);
+      EXPECT_TRUE(tokens.value.is_alias_of(x));
+      EXPECT_TRUE(at::equal(tokens.for_linear, x.to(GetParam()))) << width;
+    }
+  }
+}
+
+TEST_P(CudaRowsTest, a_normed_branch_is_added_exactly) {
+  for (const int width : {8, 132, 1028, 6, 2052}) {
+    const Norm norm{1 + RandomValues({width}, 1) / 8, RandomValues({width}, 2), 1e-5};
+    for (const at::Tensor& x : TokenViews(width)) {
+      const at::Tensor branch = RandomValues({3, 11, width}, 3).mul(4).add(3).to(GetParam());
+      const at::Tensor expected =
+          x.to(at::kDouble) + at::layer_norm(branch.to(at::kDouble), {width},
+                                             norm.weight.to(at::kDouble), norm.bias.to(at::kDouble),
+                                             norm.eps);
+      const Tokens sum = kernels_->AddNormed(x, branch, norm);
+      EXPECT_LE(LargestDifference(sum.value, expected), 1e-5) << width;
+      EXPECT_TRUE(at::equal(sum.for_linear, sum.value.to(GetParam()))) << width;
+    }
+  }
+}
+
+TEST_P(CudaRowsTest, unit_rows_have_length_one_and_zeros_stay) {
+  for (const int width : {8, 132, 768, 1028, 6, 2052}) {
+    at::Tensor x = RandomValues({3, 11, width}, 1).mul(7).to(GetParam());
+    x[1][4].zero_();
+    at::Tensor all = at::full({3, 2, 11, width}, 5.0F);
+    at::Tensor unit = all.select(1, 1);
+    kernels_->ToUnitLength(x, unit);
+    const at::Tensor exact = x.to(at::kDouble);
+    const at::Tensor expected = exact / exact.norm(2, {2}, /*keepdim=*/true).clamp_min(1e-12);
+    EXPECT_LE(LargestDifference(unit, expected), 2e-7) << width;
+    EXPECT_TRUE((all.select(1, 0) == 5).all().item<bool>()) << "wrote beyond its level";
+  }
+}
+
+TEST_P(CudaRowsTest, cosines_are_those_of_each_images_own_pair) {
+  for (const int width : {8, 132, 768, 1028, 6, 2052}) {
+    at::Tensor x = RandomValues({3, 11, width}, 1).mul(7).to(GetParam());
+    x[2][10].zero_();
+    const at::Tensor pairs = UnitRows(6, width, 2).view({3, 2, width});
+    const at::Tensor exact = x.to(at::kDouble);
+    const at::Tensor unit = exact / exact.norm(2, {2}, /*keepdim=*/true).clamp_min(1e-12);
+    EXPECT_LE(LargestDifference(kernels_->Cosines(x, pairs),
+                                at::matmul(pairs.to(at::kDouble), unit.transpose(1, 2))),
+              1e-6)
+        << width;
+  }
+}
+
+TEST_P(CudaRowsTest, windows_attend_as_the_reference) {
+  const auto reference = MakeAtenKernels(at::kCPU, GetParam());
+  for (const WindowCase& c : WindowCases()) {
+    const auto attention = [&](const Kernels& kernels) { return RandomWindows(c, kernels); };
+    const at::Tensor x =
+        RandomValues({2, c.grid * c.grid, c.heads * c.head_width}, 3).to(GetParam());
+    const at::Tensor expected = reference->AttendInWindows(x, attention(*reference));
+    EXPECT_LE(LargestDifference(kernels_->AttendInWindows(x, attention(*kernels_)), expected),
+              4 * HalfStep() * expected.abs().max().item<double>())
+        << c.grid << "/" << c.window << " shift " << c.shift << " heads " << c.heads << " x "
+        << c.head_width << (c.value_only ? " v" : " qkv");
+  }
+}
+
 TEST_P(CudaRowsTest, shapes_that_do_not_come_in_fours_go_to_libtorch) {
   const at::Tensor x = RandomValues({3, 6}, 1), weight = RandomValues({7, 6}, 2);
   const at::Tensor expected = at::linear(x.to(GetParam()), weight.to(GetParam()));

@@ -99,7 +99,7 @@ class AtenRows final : public Rows {
   at::Tensor rows_;
 };
 
-at::Tensor Unit(const at::Tensor& x) {
+at::Tensor UnitOf(const at::Tensor& x) {
   return x / x.norm(2, {-1}, /*keepdim=*/true).clamp_min_(kCosineEpsilon);
 }
 
@@ -144,8 +144,8 @@ at::Tensor AtenKernels::AttendWindows(const at::Tensor& x, const WindowAttention
                                    .permute({2, 0, 3, 1, 4})
                                    .contiguous();
   const at::Tensor v = projected.select(0, parts - 1);
-  const at::Tensor k = Unit(projected.select(0, a.value_only ? 0 : 1));
-  const at::Tensor q = (a.value_only ? k : Unit(projected.select(0, 0))) * a.scale;
+  const at::Tensor k = UnitOf(projected.select(0, a.value_only ? 0 : 1));
+  const at::Tensor q = (a.value_only ? k : UnitOf(projected.select(0, 0))) * a.scale;
   const int64_t images = windows.size(0) / ((a.grid / a.window) * (a.grid / a.window));
   const at::Tensor bias = a.bias.size(0) == 1 ? a.bias : a.bias.repeat({images, 1, 1, 1});
   const at::Tensor y = at::scaled_dot_product_attention(q, k, v, bias, 0.0, false, /*scale=*/1.0);

@@ -1,292 +1,46 @@
 #include "core/kernels/cuda/cuda_kernels.h"
 
 #include <algorithm>
-#include <iterator>
 #include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include <ATen/ATen.h>
-#include <c10/core/DeviceGuard.h>
-#include <c10/core/impl/VirtualGuardImpl.h>
 
 #include "core/kernels/aten/aten_kernels.h"
+#include "core/kernels/cuda/cuda_epilogue.h"
+#include "core/kernels/cuda/cuda_linear.h"
+#include "core/kernels/cuda/launcher.h"
 #include "core/kernels/cuda/module_loader.h"
-#include "core/kernels/cuda/numbers.h"
 #include "core/kernels/cuda/row_pool.h"
 #include "core/kernels/epilogue.h"
-#include "core/kernels/gaussian.h"
 
 namespace hfwa::kernels {
 namespace {
 
 using cuda::Api;
+using cuda::Bits;
+using cuda::ConstBits;
+using cuda::Launcher;
 
-// The module's functions on one device, on LibTorch's current stream of it.
-class Launcher {
- public:
-  Launcher(const Api& api, at::Device device, at::ScalarType type)
-      : api_(api),
-        device_(device),
-        type_(type == at::kHalf ? cuda::Type::kFp16 : cuda::Type::kBf16) {}
-
-  // launch(api, type, stream) returns an error code.
-  template <typename Launch>
-  void Run(const Launch& launch) const {
-    const c10::OptionalDeviceGuard guard(device_);
-    void* stream = nullptr;
-    if (!device_.is_cpu()) {
-      stream = c10::impl::VirtualGuardImpl(device_.type()).getStream(device_).native_handle();
-    }
-    const int error = launch(api_, type_, stream);
-    TORCH_CHECK(error == 0, "CUDA error: ", api_.error_name(error));
-  }
-
-  at::Device device() const { return device_; }
-
- private:
-  const Api& api_;
-  const at::Device device_;
-  const cuda::Type type_;
-};
-
-uint16_t* Bits(const at::Tensor& x) { return static_cast<uint16_t*>(x.mutable_data_ptr()); }
-const uint16_t* ConstBits(const at::Tensor& x) {
-  return static_cast<const uint16_t*>(x.const_data_ptr());
+cuda::NormWeights WeightsOf(const Norm& norm) {
+  return {norm.weight.const_data_ptr<float>(), norm.bias.const_data_ptr<float>(),
+          static_cast<float>(norm.eps)};
 }
 
-cuda::BiasTask TaskOf(const at::Tensor& y, const at::Tensor& bias, float* sum) {
-  const int64_t width = y.size(-1);
-  return {.y = Bits(y),
-          .bias = bias.defined() ? bias.const_data_ptr<float>() : nullptr,
-          .sum = sum,
-          .rows = y.numel() / width,
-          .width = static_cast<int32_t>(width)};
+// Of x [B, L, W] fp32, if its rows are whole and on 16 bytes.
+template <typename T>
+std::optional<cuda::Lines<T>> LinesOf(const at::Tensor& x) {
+  const int64_t width = x.size(2);
+  const bool aligned = reinterpret_cast<uintptr_t>(x.const_data_ptr()) % 16 == 0;
+  if (x.scalar_type() != at::kFloat || x.stride(2) != 1 || width % 4 != 0 || x.stride(1) % 4 != 0 ||
+      x.stride(0) % 4 != 0 || !aligned) {
+    return std::nullopt;
+  }
+  return cuda::Lines<T>{static_cast<T*>(x.data_ptr()), x.size(1), x.stride(0),
+                        static_cast<int32_t>(x.stride(1))};
 }
-
-cuda::Function FunctionOf(Activation activation) {
-  switch (activation) {
-    case Activation::kNone:
-      return cuda::Function::kNone;
-    case Activation::kQuickGelu:
-      return cuda::Function::kQuickGelu;
-    case Activation::kGelu:
-      return cuda::Function::kGelu;
-    case Activation::kRelu:
-      return cuda::Function::kRelu;
-  }
-  return cuda::Function::kNone;
-}
-
-bool Takes(const LinearWeights& weights) { return weights.weight.size(0) % 4 == 0; }
-
-class CudaLinear final : public Linear {
- public:
-  CudaLinear(const LinearWeights& weights, const Launcher& launcher, at::ScalarType type)
-      : launcher_(launcher),
-        type_(type),
-        weight_(weights.weight.to(launcher.device(), type).contiguous()) {
-    if (!weights.bias.defined()) return;
-    bias_ = weights.bias.to(launcher.device(), at::kFloat).contiguous();
-    rounded_bias_ = bias_.to(type);
-  }
-
-  at::Tensor Apply(const at::Tensor& x) const override {
-    std::optional<at::Tensor> bias;
-    if (rounded_bias_.defined()) bias = rounded_bias_;
-    return at::linear(x.to(launcher_.device(), type_), weight_, bias);
-  }
-
-  void AddTo(at::Tensor& sum, const at::Tensor& x) const override {
-    const at::Tensor y = Product(x);
-    launcher_.Run([&, task = TaskOf(y, bias_, sum.data_ptr<float>())](
-                      const Api& api, cuda::Type type, void* stream) {
-      return api.add_residual(&task, type, stream);
-    });
-  }
-
-  // function(Apply(x)), the bias unrounded.
-  at::Tensor ApplyWith(Activation activation, const at::Tensor& x) const {
-    at::Tensor y = Product(x);
-    launcher_.Run(
-        [&, task = TaskOf(y, bias_, nullptr)](const Api& api, cuda::Type type, void* stream) {
-          return api.activate(&task, type, FunctionOf(activation), stream);
-        });
-    return y;
-  }
-
- private:
-  at::Tensor Product(const at::Tensor& x) const {
-    return at::linear(x.to(launcher_.device(), type_), weight_).contiguous();
-  }
-
-  const Launcher& launcher_;
-  const at::ScalarType type_;
-  const at::Tensor weight_;
-  at::Tensor bias_;  // fp32, or undefined
-  at::Tensor rounded_bias_;
-};
-
-class CudaMlp final : public Mlp {
- public:
-  CudaMlp(const std::vector<LinearWeights>& layers, Activation activation, const Launcher& launcher,
-          at::ScalarType type)
-      : activation_(activation) {
-    for (const LinearWeights& layer : layers)
-      layers_.push_back(std::make_unique<CudaLinear>(layer, launcher, type));
-  }
-  at::Tensor Apply(const at::Tensor& x) const override { return layers_.back()->Apply(Hidden(x)); }
-  void AddTo(at::Tensor& sum, const at::Tensor& x) const override {
-    layers_.back()->AddTo(sum, Hidden(x));
-  }
-
- private:
-  at::Tensor Hidden(const at::Tensor& x) const {
-    at::Tensor y = x;
-    for (size_t i = 0; i + 1 < layers_.size(); ++i) y = layers_[i]->ApplyWith(activation_, y);
-    return y;
-  }
-
-  const Activation activation_;
-  std::vector<std::unique_ptr<CudaLinear>> layers_;
-};
-
-at::Tensor Maxima(const Launcher& launcher, const std::vector<RowMatch>& matches);
-
-class CudaRows final : public Rows {
- public:
-  CudaRows(cuda::RowPool::Rows rows, const Launcher& launcher)
-      : launcher_(launcher), rows_(std::move(rows)) {}
-
-  void Put(int64_t first, const at::Tensor& rows) override {
-    rows_.values.narrow(0, first, rows.size(0)).copy_(rows);
-  }
-  at::Tensor Get(int64_t first, int64_t count) const override {
-    return rows_.values.narrow(0, first, count).to(at::kFloat);
-  }
-  at::Tensor Maximum(const at::Tensor& tokens, int64_t first, int64_t count) const override {
-    return Maxima(launcher_, {{tokens, this, first, count}});
-  }
-  int64_t bytes() const override { return static_cast<int64_t>(rows_.values.nbytes()); }
-
-  const at::Tensor& values() const { return rows_.values; }
-
- private:
-  const Launcher& launcher_;
-  const cuda::RowPool::Rows rows_;
-};
-
-// Of rows that the module does not take.
-at::Tensor MaximaOneByOne(const std::vector<RowMatch>& matches) {
-  std::vector<at::Tensor> maxima;
-  maxima.reserve(matches.size());
-  for (const RowMatch& match : matches)
-    maxima.push_back(match.rows->Maximum(match.tokens.to(at::kFloat), match.first, match.count));
-  return at::cat(maxima);
-}
-
-at::Tensor Maxima(const Launcher& launcher, const std::vector<RowMatch>& matches) {
-  std::vector<at::Tensor> tokens;  // alive until the launch is queued
-  int64_t total = 0;
-  for (const RowMatch& match : matches) {
-    if (dynamic_cast<const CudaRows*>(match.rows) == nullptr) return MaximaOneByOne(matches);
-    tokens.push_back(match.tokens.to(at::kHalf).contiguous());
-    total += match.tokens.size(0);
-  }
-  at::Tensor maxima = at::empty({total}, at::device(launcher.device()).dtype(at::kFloat));
-  std::vector<cuda::MatchTask> tasks;
-  float* maximum = maxima.data_ptr<float>();
-  for (size_t i = 0; i < matches.size(); ++i) {
-    const at::Tensor& rows = dynamic_cast<const CudaRows&>(*matches[i].rows).values();
-    TORCH_CHECK(rows.size(1) == tokens[i].size(1), "tokens and rows differ in width");
-    tasks.push_back({.tokens = ConstBits(tokens[i]),
-                     .rows = ConstBits(rows) + matches[i].first * rows.size(1),
-                     .maximum = maximum,
-                     .token_count = static_cast<int32_t>(tokens[i].size(0)),
-                     .row_count = static_cast<int32_t>(matches[i].count)});
-    maximum += tokens[i].size(0);
-  }
-  launcher.Run([&](const Api& api, cuda::Type, void* stream) {
-    const auto width = static_cast<int>(tokens.front().size(1));
-    return api.match(tasks.data(), static_cast<int>(tasks.size()), width, stream);
-  });
-  return maxima;
-}
-
-// The filter's weights; without a filter, a map is its own.
-std::vector<double> WeightsOf(const MapSpec& spec) {
-  return spec.sigma.has_value() ? GaussianWeights(*spec.sigma) : std::vector<double>{1.0};
-}
-
-class CudaEpilogue final : public Epilogue {
- public:
-  explicit CudaEpilogue(const Launcher& launcher) : launcher_(launcher) {}
-
-  at::Tensor Maxima(const std::vector<RowMatch>& matches) const override {
-    return kernels::Maxima(launcher_, matches);
-  }
-
-  bool Takes(const MapSpec& spec) const override {
-    // Of shared memory a block has 48 KB without asking.
-    return WeightsOf(spec).size() <= cuda::MapTask::kRadiusMax + 1 && spec.size <= kSizeMax;
-  }
-
-  CombinedMaps Combine(const MapSpec& spec, const at::Tensor& language_diff,
-                       const at::Tensor& few) const override {
-    const at::Tensor diff = language_diff.defined() ? language_diff.contiguous() : at::Tensor();
-    const at::Tensor visual = few.defined() ? few.contiguous() : at::Tensor();
-    const at::Tensor& some = diff.defined() ? diff : visual;
-    const int64_t batch = some.size(0), size = spec.size;
-    CombinedMaps maps{.map = at::empty({batch, size, size}, some.options()),
-                      .keys = at::empty({batch}, some.options().dtype(at::kInt))};
-    const at::Tensor between = at::empty_like(maps.map);
-    const std::vector<double> weights = WeightsOf(spec);
-    cuda::MapTask task{.language_diff = diff.defined() ? diff.const_data_ptr<float>() : nullptr,
-                       .few = visual.defined() ? visual.const_data_ptr<float>() : nullptr,
-                       .between = between.data_ptr<float>(),
-                       .map = maps.map.data_ptr<float>(),
-                       .maximum = static_cast<uint32_t*>(maps.keys.mutable_data_ptr()),
-                       .batch = static_cast<int32_t>(batch),
-                       .levels = static_cast<int32_t>(some.size(1)),
-                       .grid = static_cast<int32_t>(some.size(2)),
-                       .size = spec.size,
-                       .radius = static_cast<int32_t>(weights.size()) - 1,
-                       .weights = {}};
-    std::copy(weights.begin(), weights.end(), std::begin(task.weights));
-    launcher_.Run(
-        [&](const Api& api, cuda::Type, void* stream) { return api.combine_maps(&task, stream); });
-    return maps;
-  }
-
-  at::Tensor Colour(const at::Tensor& maps, const std::vector<float>& low,
-                    const std::vector<float>& high, const at::Tensor& colours) const override {
-    const int64_t batch = maps.size(0);
-    std::vector<float> ranges = low;  // then the scales
-    for (size_t b = 0; b < low.size(); ++b)
-      ranges.push_back(high[b] > low[b] ? 255.0F / (high[b] - low[b]) : 0.0F);
-    const at::Tensor values = maps.contiguous();
-    const at::Tensor range = at::tensor(ranges).to(launcher_.device());
-    const at::Tensor table = colours.to(launcher_.device()).contiguous();
-    at::Tensor rgb =
-        at::empty({batch, maps.size(1), maps.size(2), 3}, values.options().dtype(at::kByte));
-    const cuda::ColourTask task{.map = values.const_data_ptr<float>(),
-                                .low = range.const_data_ptr<float>(),
-                                .scale = range.const_data_ptr<float>() + batch,
-                                .colours = table.const_data_ptr<uint8_t>(),
-                                .rgb = rgb.data_ptr<uint8_t>(),
-                                .batch = static_cast<int32_t>(batch),
-                                .pixels = static_cast<int32_t>(maps.size(1) * maps.size(2))};
-    launcher_.Run(
-        [&](const Api& api, cuda::Type, void* stream) { return api.colour(&task, stream); });
-    return rgb;
-  }
-
- private:
-  static constexpr int kSizeMax = 2048;
-
-  const Launcher& launcher_;
-};
 
 class CudaKernels final : public AtenKernels {
  public:
@@ -294,39 +48,137 @@ class CudaKernels final : public AtenKernels {
       : AtenKernels(device, type),
         launcher_(api, device, type),
         pool_(std::make_shared<cuda::RowPool>(device)),
-        epilogue_(launcher_) {}
+        epilogue_(MakeCudaEpilogue(launcher_)) {}
 
   std::string name() const override { return "hfwa CUDA module"; }
-  const Epilogue* epilogue() const override { return &epilogue_; }
+  const Epilogue* epilogue() const override { return epilogue_.get(); }
 
   std::unique_ptr<Linear> PackLinear(const LinearWeights& weights) const override {
-    if (!Takes(weights)) return AtenKernels::PackLinear(weights);
+    if (!CudaLinear::Takes(weights)) return AtenKernels::PackLinear(weights);
     return std::make_unique<CudaLinear>(weights, launcher_, compute_type());
   }
 
   std::unique_ptr<Mlp> PackMlp(const std::vector<LinearWeights>& layers,
                                Activation activation) const override {
-    if (!std::all_of(layers.begin(), layers.end(), Takes))
+    if (!std::all_of(layers.begin(), layers.end(), CudaLinear::Takes))
       return AtenKernels::PackMlp(layers, activation);
     return std::make_unique<CudaMlp>(layers, activation, launcher_, compute_type());
   }
 
   at::Tensor LayerNormForLinear(const at::Tensor& x, const Norm& norm) const override {
-    const int64_t width = x.size(-1);
-    if (width % 4 != 0) return AtenKernels::LayerNormForLinear(x, norm);
-    const at::Tensor in = x.to(at::kFloat).contiguous();
-    at::Tensor y = at::empty(in.sizes(), in.options().dtype(compute_type()));
-    const cuda::NormTask task{.x = in.const_data_ptr<float>(),
-                              .weight = norm.weight.const_data_ptr<float>(),
-                              .bias = norm.bias.const_data_ptr<float>(),
-                              .y = Bits(y),
-                              .rows = in.numel() / width,
-                              .width = static_cast<int32_t>(width),
-                              .eps = static_cast<float>(norm.eps)};
+    if (!TakesRows(x.size(-1))) return AtenKernels::LayerNormForLinear(x, norm);
+    at::Tensor in = x.to(at::kFloat).contiguous();
+    return Normed(in, {}, {}, norm);
+  }
+
+  at::Tensor AddThenNorm(const Linear& map, at::Tensor& sum, const at::Tensor& x,
+                         const Norm& norm) const override {
+    const auto* linear = dynamic_cast<const CudaLinear*>(&map);
+    if (linear == nullptr || !TakesRows(sum.size(-1)))
+      return Kernels::AddThenNorm(map, sum, x, norm);
+    return Normed(sum, linear->Product(x), linear->bias(), norm);
+  }
+
+  at::Tensor AddThenNorm(const Mlp& map, at::Tensor& sum, const at::Tensor& x,
+                         const Norm& norm) const override {
+    const auto* mlp = dynamic_cast<const CudaMlp*>(&map);
+    if (mlp == nullptr || !TakesRows(sum.size(-1))) return Kernels::AddThenNorm(map, sum, x, norm);
+    return Normed(sum, mlp->last().Product(mlp->Hidden(x)), mlp->last().bias(), norm);
+  }
+
+  Tokens TokensOf(const at::Tensor& x) const override {
+    const auto lines = LinesOf<const float>(x);
+    if (!lines.has_value()) return {x, x.to(compute_type())};
+    const at::Tensor rounded = at::empty(x.sizes(), x.options().dtype(compute_type()));
+    const cuda::RoundTask task{.x = *lines,
+                               .rounded = Bits(rounded),
+                               .rows = x.size(0) * x.size(1),
+                               .width = static_cast<int32_t>(x.size(2))};
     launcher_.Run([&](const Api& api, cuda::Type type, void* stream) {
-      return api.layer_norm(&task, type, stream);
+      return api.round(&task, type, stream);
     });
-    return y;
+    return {x, rounded};
+  }
+
+  Tokens AddNormed(const at::Tensor& x, const at::Tensor& branch, const Norm& norm) const override {
+    const auto lines = LinesOf<const float>(x);
+    if (!lines.has_value() || !TakesRows(x.size(2)) || branch.scalar_type() != compute_type()) {
+      const at::Tensor sum = Kernels::AddNormed(x, branch, norm).value;
+      return {sum, sum.to(compute_type())};
+    }
+    const at::Tensor in = branch.contiguous();
+    const Tokens sum{at::empty(x.sizes(), x.options()),
+                     at::empty(x.sizes(), x.options().dtype(compute_type()))};
+    const cuda::BranchTask task{.x = *lines,
+                                .branch = ConstBits(in),
+                                .norm = WeightsOf(norm),
+                                .sum = sum.value.data_ptr<float>(),
+                                .rounded = Bits(sum.for_linear),
+                                .rows = x.size(0) * x.size(1),
+                                .width = static_cast<int32_t>(x.size(2))};
+    launcher_.Run([&](const Api& api, cuda::Type type, void* stream) {
+      return api.add_normed(&task, type, stream);
+    });
+    return sum;
+  }
+
+  void ToUnitLength(const at::Tensor& x, at::Tensor& unit) const override {
+    const auto lines = LinesOf<float>(unit);
+    if (!lines.has_value() || !TakesRows(x.size(2)) || x.scalar_type() != compute_type())
+      return Kernels::ToUnitLength(x, unit);
+    const at::Tensor in = x.contiguous();
+    const cuda::UnitTask task{.x = ConstBits(in),
+                              .unit = *lines,
+                              .rows = x.size(0) * x.size(1),
+                              .width = static_cast<int32_t>(x.size(2))};
+    launcher_.Run([&](const Api& api, cuda::Type type, void* stream) {
+      return api.unit(&task, type, stream);
+    });
+  }
+
+  at::Tensor Cosines(const at::Tensor& x, const at::Tensor& pairs) const override {
+    if (!TakesRows(x.size(2)) || x.scalar_type() != compute_type())
+      return Kernels::Cosines(x, pairs);
+    const at::Tensor in = x.contiguous(), sides = pairs.contiguous();
+    at::Tensor cosines = at::empty({x.size(0), 2, x.size(1)}, pairs.options());
+    const cuda::CosineTask task{.x = ConstBits(in),
+                                .pairs = sides.const_data_ptr<float>(),
+                                .cosines = cosines.data_ptr<float>(),
+                                .rows = x.size(0) * x.size(1),
+                                .tokens = static_cast<int32_t>(x.size(1)),
+                                .width = static_cast<int32_t>(x.size(2))};
+    launcher_.Run([&](const Api& api, cuda::Type type, void* stream) {
+      return api.cosines(&task, type, stream);
+    });
+    return cosines;
+  }
+
+  at::Tensor AttendInWindows(const at::Tensor& x, const WindowAttention& a) const override {
+    const int64_t width = x.size(2), inside = static_cast<int64_t>(a.window) * a.window;
+    const int64_t head_width = width / a.heads, parts = a.value_only ? 1 : 3;
+    if (inside > cuda::WindowTask::kInsideMax || head_width > cuda::WindowTask::kHeadWidthMax ||
+        head_width % 16 != 0) {
+      return Kernels::AttendInWindows(x, a);
+    }
+    const at::Tensor in = a.in_proj->Apply(x).to(compute_type()).contiguous();
+    const at::Tensor scale = a.scale.contiguous(), bias = a.bias.contiguous();
+    const at::Tensor out = at::empty({x.size(0), x.size(1), width}, in.options());
+    const cuda::WindowTask task{.in = ConstBits(in),
+                                .order = a.order.const_data_ptr<int64_t>(),
+                                .scale = scale.const_data_ptr<float>(),
+                                .bias = bias.const_data_ptr<float>(),
+                                .out = Bits(out),
+                                .images = static_cast<int32_t>(x.size(0)),
+                                .tokens = static_cast<int32_t>(x.size(1)),
+                                .inside = static_cast<int32_t>(inside),
+                                .heads = a.heads,
+                                .head_width = static_cast<int32_t>(head_width),
+                                .parts = static_cast<int32_t>(parts),
+                                .bias_windows = static_cast<int32_t>(bias.size(0))};
+    launcher_.Run([&](const Api& api, cuda::Type type, void* stream) {
+      return api.attend_windows(&task, type, stream);
+    });
+    return a.out_proj->Apply(out);
   }
 
   // The fused attention reads heads where they stand and writes them side by side.
@@ -342,13 +194,34 @@ class CudaKernels final : public AtenKernels {
 
   std::unique_ptr<Rows> MakeRows(int64_t count, int64_t width) const override {
     if (width % 8 != 0) return AtenKernels::MakeRows(count, width);
-    return std::make_unique<CudaRows>(pool_->Take(count, width), launcher_);
+    return MakeCudaRows(pool_->Take(count, width), launcher_);
   }
 
  private:
+  static bool TakesRows(int64_t width) { return width % 4 == 0 && width <= cuda::kNormWidthMax; }
+
+  // sum += branch + bias, if there is a branch; its norm.
+  at::Tensor Normed(at::Tensor& sum, const at::Tensor& branch, const at::Tensor& bias,
+                    const Norm& norm) const {
+    at::Tensor y = at::empty(sum.sizes(), sum.options().dtype(compute_type()));
+    const int64_t width = sum.size(-1);
+    const cuda::NormTask task{
+        .x = sum.data_ptr<float>(),
+        .branch = branch.defined() ? ConstBits(branch) : nullptr,
+        .branch_bias = bias.defined() ? bias.const_data_ptr<float>() : nullptr,
+        .norm = WeightsOf(norm),
+        .y = Bits(y),
+        .rows = sum.numel() / width,
+        .width = static_cast<int32_t>(width)};
+    launcher_.Run([&](const Api& api, cuda::Type type, void* stream) {
+      return api.layer_norm(&task, type, stream);
+    });
+    return y;
+  }
+
   const Launcher launcher_;
   const std::shared_ptr<cuda::RowPool> pool_;
-  const CudaEpilogue epilogue_;
+  const std::unique_ptr<const Epilogue> epilogue_;
 };
 
 // LibTorch's operators, because the module is not there.
@@ -363,14 +236,6 @@ class ModulelessKernels final : public AtenKernels {
 };
 
 }  // namespace
-
-std::vector<float> MaximaOf(const CombinedMaps& maps) {
-  const at::Tensor keys = maps.keys.cpu();
-  const auto* key = static_cast<const uint32_t*>(keys.const_data_ptr());
-  std::vector<float> maxima;
-  for (int64_t b = 0; b < keys.numel(); ++b) maxima.push_back(cuda::FromKey(key[b]));
-  return maxima;
-}
 
 std::unique_ptr<Kernels> MakeCudaKernels(const Api& api, at::Device device, at::ScalarType type) {
   return std::make_unique<CudaKernels>(api, device, type);

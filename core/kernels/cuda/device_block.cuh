@@ -4,7 +4,8 @@
 
 #include <cstdint>
 
-#include "core/kernels/cuda/match_block.h"
+#include "core/kernels/cuda/fragments.h"
+#include "core/kernels/cuda/numbers.h"
 
 namespace hfwa::kernels::cuda {
 
@@ -47,17 +48,37 @@ struct DeviceBlock {
                  : "memory");
   }
 
-  // c += a b, fp16 with fp32 sums, 16 x 8 x 16.
-  template <typename Sums>
-  __device__ void MultiplyAdd(const Sums& sums, PerThread<FragmentA>& a,
-                              PerThread<FragmentB>& b) const {
+  // The same, each matrix transposed on the way.
+  template <typename Address, typename Register>
+  __device__ void LoadTransposed(const Address& address, const Register& into) const {
+    const int t = static_cast<int>(threadIdx.x);
+    const auto from = static_cast<uint32_t>(__cvta_generic_to_shared(address(t)));
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(into(t, 0)), "=r"(into(t, 1)), "=r"(into(t, 2)), "=r"(into(t, 3))
+                 : "r"(from)
+                 : "memory");
+  }
+
+  // c += a b with fp32 sums, 16 x 8 x 16.
+  template <Type kType, typename Sums, typename Left>
+  __device__ void MultiplyAdd(const Sums& sums, const Left& left, PerThread<FragmentB>& b) const {
     float(&c)[4] = sums(static_cast<int>(threadIdx.x)).values;
-    asm volatile(
-        "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, "
-        "{%8, %9}, {%0, %1, %2, %3};"
-        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-        : "r"(a.value.values[0]), "r"(a.value.values[1]), "r"(a.value.values[2]),
-          "r"(a.value.values[3]), "r"(b.value.values[0]), "r"(b.value.values[1]));
+    const uint32_t(&a)[4] = left(static_cast<int>(threadIdx.x)).values;
+    if constexpr (kType == Type::kFp16) {
+      asm volatile(
+          "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, "
+          "{%8, %9}, {%0, %1, %2, %3};"
+          : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+          : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b.value.values[0]),
+            "r"(b.value.values[1]));
+    } else {
+      asm volatile(
+          "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, "
+          "{%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+          : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+          : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b.value.values[0]),
+            "r"(b.value.values[1]));
+    }
   }
 
   // value = combine(value, value of the thread whose number differs by `mask`), inside warps.

@@ -7,6 +7,7 @@
 // thread after the other (twin_block.h), where tensor cores are spelt out by the instruction set's
 // description.
 
+#include "core/kernels/cuda/fragments.h"
 #include "core/kernels/cuda/numbers.h"
 
 namespace hfwa::kernels::cuda {
@@ -14,11 +15,10 @@ namespace hfwa::kernels::cuda {
 inline constexpr int kMatchThreads = 256;  // 8 warps: 2 along the tokens, 4 along the rows
 inline constexpr int kTileTokens = 128;
 inline constexpr int kTileRows = 128;
-inline constexpr int kStep = 32;   // of the width, a stage
-inline constexpr int kPitch = 40;  // values a line in shared memory: 8 lines meet 8 groups of banks
+inline constexpr int kStep = 64;   // of the width, a stage
+inline constexpr int kPitch = 72;  // values a line in shared memory: 8 lines meet 8 groups of banks
 inline constexpr int kStages = 3;  // of the pipeline from global to shared memory
 inline constexpr int kChunkTiles = 8;  // tiles of rows that a block walks
-inline constexpr int kPiece = 8;       // values that one copy moves: 16 bytes
 inline constexpr int kStageValues = (kTileTokens + kTileRows) * kPitch;
 inline constexpr int kMatchSharedBytes = kStages * kStageValues * 2;
 // A warp's part of the tile, in fragments of 16 tokens and 8 rows.
@@ -31,17 +31,6 @@ HFWA_DEVICE int TokenTiles(int tokens) { return (tokens + kTileTokens - 1) / kTi
 HFWA_DEVICE int RowChunks(int rows) {
   return (rows + kTileRows * kChunkTiles - 1) / (kTileRows * kChunkTiles);
 }
-
-// Fragments of one 16 x 8 x 16 product, as each thread of a warp holds them.
-struct FragmentA {
-  uint32_t values[4];
-};
-struct FragmentB {
-  uint32_t values[2];
-};
-struct FragmentC {
-  float values[4];
-};
 
 template <typename Block>
 struct Matcher {
@@ -58,13 +47,24 @@ struct Matcher {
   const int first_row;
   uint16_t* const shared;
 
-  HFWA_DEVICE int steps() const { return (width + kStep - 1) / kStep; }
-  HFWA_DEVICE uint16_t* Stage(int index) const { return shared + index % kStages * kStageValues; }
+  // A step: a stage of shared memory, a tile of rows and a stretch of the width.
+  struct Step {
+    int stage;
+    int tile_row;
+    int column;
+  };
+  HFWA_DEVICE uint16_t* Stage(const Step& step) const { return shared + step.stage * kStageValues; }
+  HFWA_DEVICE bool EndsTile(const Step& step) const { return step.column + kStep >= width; }
+  HFWA_DEVICE void Advance(Step& step) const {
+    step.stage = step.stage + 1 == kStages ? 0 : step.stage + 1;
+    step.tile_row += EndsTile(step) ? kTileRows : 0;
+    step.column = EndsTile(step) ? 0 : step.column + kStep;
+  }
 
-  // Starts copying what step `index` needs; lines and columns that are not there become zeros.
-  HFWA_DEVICE void Fetch(int index) const {
-    const int tile_row = first_row + index / steps() * kTileRows, column = index % steps() * kStep;
-    uint16_t* const stage = Stage(index);
+  // Starts copying what a step needs; lines and columns that are not there become zeros.
+  HFWA_DEVICE void Fetch(const Step& step) const {
+    const int tile_row = step.tile_row, column = step.column;
+    uint16_t* const stage = Stage(step);
     block.ForEach([&](int t) {
       constexpr int kPieces = kStep / kPiece, kLines = kTileTokens + kTileRows;
       for (int i = t; i < kLines * kPieces; i += kMatchThreads) {
@@ -80,8 +80,8 @@ struct Matcher {
   }
 
   HFWA_DEVICE void Multiply(typename Block::template PerThread<Registers>& registers,
-                            int index) const {
-    const uint16_t* const stage = Stage(index);
+                            const Step& step) const {
+    const uint16_t* const stage = Stage(step);
     HFWA_UNROLL
     for (int k = 0; k < kStep; k += 16) {
       typename Block::template PerThread<FragmentA> a[kTokenFragments];
@@ -113,8 +113,9 @@ struct Matcher {
       for (int m = 0; m < kTokenFragments; ++m) {
         HFWA_UNROLL
         for (int n = 0; n < kRowFragments; ++n) {
-          block.MultiplyAdd([&](int t) -> FragmentC& { return registers[t].sums[m][n]; }, a[m],
-                            b[n]);
+          block.template MultiplyAdd<Type::kFp16>(
+              [&](int t) -> FragmentC& { return registers[t].sums[m][n]; },
+              [&](int t) -> FragmentA& { return a[m][t]; }, b[n]);
         }
       }
     }
@@ -122,8 +123,7 @@ struct Matcher {
 
   // The tile's products into the maxima.
   HFWA_DEVICE void Reduce(typename Block::template PerThread<Registers>& registers,
-                          int index) const {
-    const int tile_row = first_row + index / steps() * kTileRows;
+                          int tile_row) const {
     block.ForEach([&](int t) {
       Registers& own = registers[t];
       HFWA_UNROLL
@@ -168,7 +168,7 @@ struct Matcher {
     const int rows = task.row_count - first_row;
     int tiles = (rows + kTileRows - 1) / kTileRows;
     tiles = tiles < kChunkTiles ? tiles : kChunkTiles;
-    const int total = tiles * steps();
+    const int total = tiles * ((width + kStep - 1) / kStep);
     typename Block::template PerThread<Registers> registers;
     block.ForEach([&](int t) {
       HFWA_UNROLL
@@ -178,17 +178,21 @@ struct Matcher {
         for (int n = 0; n < kRowFragments; ++n) registers[t].sums[m][n] = {{0, 0, 0, 0}};
       }
     });
+    Step fetched{0, first_row, 0}, step = fetched;
     for (int index = 0; index < kStages - 1; ++index) {
-      if (index < total) Fetch(index);
+      if (index < total) Fetch(fetched);
+      Advance(fetched);
       block.CommitCopies();  // an empty group where nothing is left, so that counts stay right
     }
     for (int index = 0; index < total; ++index) {
       block.template AwaitCopies<kStages - 2>();
-      block.Sync();  // step `index` is there for all, and all have done with step index - 1
-      if (index + kStages - 1 < total) Fetch(index + kStages - 1);
+      block.Sync();  // the step is there for all, and all have done with the one before
+      if (index + kStages - 1 < total) Fetch(fetched);
+      Advance(fetched);
       block.CommitCopies();
-      Multiply(registers, index);
-      if ((index + 1) % steps() == 0) Reduce(registers, index);
+      Multiply(registers, step);
+      if (EndsTile(step)) Reduce(registers, step.tile_row);
+      Advance(step);
     }
     Write(registers);
   }

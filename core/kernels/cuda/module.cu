@@ -7,6 +7,7 @@
 #include "core/kernels/cuda/match_block.h"
 #include "core/kernels/cuda/module_api.h"
 #include "core/kernels/cuda/rows_block.h"
+#include "core/kernels/cuda/window_block.h"
 
 namespace hfwa::kernels::cuda {
 namespace {
@@ -103,79 +104,168 @@ int Colour(const ColourTask* task, void* stream) {
   return cudaGetLastError();
 }
 
-template <Type kType>
+// Rows, a warp each ------------------------------------------------------------------------------
+
+template <Type kType, int kQuads>
 __global__ void __launch_bounds__(kRowThreads) NormKernel(const NormTask task) {
   DeviceBlock block;
-  NormBlock<kType>(block, task, blockIdx.x);
+  NormBlock<kType, kQuads>(block, task, blockIdx.x);
 }
+template <Type kType, int kQuads>
+__global__ void __launch_bounds__(kRowThreads) BranchKernel(const BranchTask task) {
+  DeviceBlock block;
+  BranchBlock<kType, kQuads>(block, task, blockIdx.x);
+}
+template <Type kType, int kQuads>
+__global__ void __launch_bounds__(kRowThreads) UnitKernel(const UnitTask task) {
+  DeviceBlock block;
+  UnitBlock<kType, kQuads>(block, task, blockIdx.x);
+}
+template <Type kType, int kQuads>
+__global__ void __launch_bounds__(kRowThreads) CosineKernel(const CosineTask task) {
+  DeviceBlock block;
+  CosineBlock<kType, kQuads>(block, task, blockIdx.x);
+}
+
+template <typename Task>
+using RowKernel = void (*)(Task);
+
+// Kernels of one task: by type, for rows of up to 1024 values and longer ones.
+template <typename Task>
+int LaunchRows(const Task& task, Type type, const RowKernel<Task> (&kernels)[2][2],
+               void* stream_handle) {
+  const auto blocks = static_cast<unsigned>((task.rows + kBlockRows - 1) / kBlockRows);
+  const RowKernel<Task> kernel = kernels[type == Type::kBf16 ? 0 : 1][task.width <= 1024 ? 0 : 1];
+  kernel<<<blocks, kRowThreads, 0, static_cast<cudaStream_t>(stream_handle)>>>(task);
+  return cudaGetLastError();
+}
+static_assert(kNormWidthMax == 16 * 128);
+
+int LayerNorm(const NormTask* task, Type type, void* stream) {
+  return LaunchRows<NormTask>(*task, type,
+                              {{NormKernel<Type::kBf16, 8>, NormKernel<Type::kBf16, 16>},
+                               {NormKernel<Type::kFp16, 8>, NormKernel<Type::kFp16, 16>}},
+                              stream);
+}
+int AddNormed(const BranchTask* task, Type type, void* stream) {
+  return LaunchRows<BranchTask>(*task, type,
+                                {{BranchKernel<Type::kBf16, 8>, BranchKernel<Type::kBf16, 16>},
+                                 {BranchKernel<Type::kFp16, 8>, BranchKernel<Type::kFp16, 16>}},
+                                stream);
+}
+int Unit(const UnitTask* task, Type type, void* stream) {
+  return LaunchRows<UnitTask>(*task, type,
+                              {{UnitKernel<Type::kBf16, 8>, UnitKernel<Type::kBf16, 16>},
+                               {UnitKernel<Type::kFp16, 8>, UnitKernel<Type::kFp16, 16>}},
+                              stream);
+}
+int Cosines(const CosineTask* task, Type type, void* stream) {
+  return LaunchRows<CosineTask>(*task, type,
+                                {{CosineKernel<Type::kBf16, 8>, CosineKernel<Type::kBf16, 16>},
+                                 {CosineKernel<Type::kFp16, 8>, CosineKernel<Type::kFp16, 16>}},
+                                stream);
+}
+
+// Rows, a block each -----------------------------------------------------------------------------
+
 template <Type kType, Function kFunction>
 __global__ void ActivateKernel(const BiasTask task) {
-  const int64_t quad = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
-  if (quad * 4 < task.rows * task.width) ActivateQuad<kType, kFunction>(task, quad);
+  ActivateRow<kType, kFunction>(task, blockIdx.x, static_cast<int>(threadIdx.x),
+                                static_cast<int>(blockDim.x));
 }
 template <Type kType>
 __global__ void ResidualKernel(const BiasTask task) {
-  const int64_t quad = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
-  if (quad * 4 < task.rows * task.width) ResidualQuad<kType>(task, quad);
+  ResidualRow<kType>(task, blockIdx.x, static_cast<int>(threadIdx.x), static_cast<int>(blockDim.x));
 }
-
-unsigned BlocksOf(const BiasTask& task) {
-  return static_cast<unsigned>((task.rows * task.width / 4 + kRowThreads - 1) / kRowThreads);
-}
-
 template <Type kType>
-void LaunchActivate(const BiasTask& task, Function function, cudaStream_t stream) {
+__global__ void RoundKernel(const RoundTask task) {
+  RoundRow<kType>(task, blockIdx.x, static_cast<int>(threadIdx.x), static_cast<int>(blockDim.x));
+}
+
+template <typename Task>
+int LaunchWalk(const Task& task, Type type, RowKernel<Task> bf16, RowKernel<Task> fp16,
+               void* stream_handle) {
+  const unsigned quads = static_cast<unsigned>(task.width) / 4, warps = (quads + 31) / 32;
+  const unsigned threads = (warps < 8 ? warps : 8) * 32;
+  const RowKernel<Task> kernel = type == Type::kBf16 ? bf16 : fp16;
+  kernel<<<static_cast<unsigned>(task.rows), threads, 0,
+           static_cast<cudaStream_t>(stream_handle)>>>(task);
+  return cudaGetLastError();
+}
+
+template <Function kFunction>
+int LaunchActivate(const BiasTask& task, Type type, void* stream) {
+  return LaunchWalk<BiasTask>(task, type, ActivateKernel<Type::kBf16, kFunction>,
+                              ActivateKernel<Type::kFp16, kFunction>, stream);
+}
+
+int Activated(const BiasTask* task, Type type, Function function, void* stream) {
   switch (function) {
     case Function::kNone:
-      ActivateKernel<kType, Function::kNone><<<BlocksOf(task), kRowThreads, 0, stream>>>(task);
-      return;
+      return LaunchActivate<Function::kNone>(*task, type, stream);
     case Function::kQuickGelu:
-      ActivateKernel<kType, Function::kQuickGelu><<<BlocksOf(task), kRowThreads, 0, stream>>>(task);
-      return;
+      return LaunchActivate<Function::kQuickGelu>(*task, type, stream);
     case Function::kGelu:
-      ActivateKernel<kType, Function::kGelu><<<BlocksOf(task), kRowThreads, 0, stream>>>(task);
-      return;
+      return LaunchActivate<Function::kGelu>(*task, type, stream);
     case Function::kRelu:
-      ActivateKernel<kType, Function::kRelu><<<BlocksOf(task), kRowThreads, 0, stream>>>(task);
-      return;
+      return LaunchActivate<Function::kRelu>(*task, type, stream);
   }
+  return cudaErrorInvalidValue;
 }
 
-int LayerNorm(const NormTask* task, Type type, void* stream_handle) {
-  auto* const stream = static_cast<cudaStream_t>(stream_handle);
-  const auto blocks = static_cast<unsigned>((task->rows + kNormRows - 1) / kNormRows);
-  if (type == Type::kBf16) {
-    NormKernel<Type::kBf16><<<blocks, kRowThreads, 0, stream>>>(*task);
-  } else {
-    NormKernel<Type::kFp16><<<blocks, kRowThreads, 0, stream>>>(*task);
-  }
-  return cudaGetLastError();
+int AddResidual(const BiasTask* task, Type type, void* stream) {
+  return LaunchWalk<BiasTask>(*task, type, ResidualKernel<Type::kBf16>, ResidualKernel<Type::kFp16>,
+                              stream);
+}
+int Round(const RoundTask* task, Type type, void* stream) {
+  return LaunchWalk<RoundTask>(*task, type, RoundKernel<Type::kBf16>, RoundKernel<Type::kFp16>,
+                               stream);
 }
 
-int Activated(const BiasTask* task, Type type, Function function, void* stream_handle) {
-  auto* const stream = static_cast<cudaStream_t>(stream_handle);
-  if (type == Type::kBf16) {
-    LaunchActivate<Type::kBf16>(*task, function, stream);
-  } else {
-    LaunchActivate<Type::kFp16>(*task, function, stream);
-  }
-  return cudaGetLastError();
+// Windows ----------------------------------------------------------------------------------------
+
+template <Type kType>
+__global__ void __launch_bounds__(kWindowThreads, 2) WindowKernel(const WindowTask task) {
+  extern __shared__ __align__(16) uint16_t window_shared[];
+  DeviceBlock block;
+  WindowAttender<kType, DeviceBlock>{block,
+                                     task,
+                                     static_cast<int>(blockIdx.z),
+                                     static_cast<int>(blockIdx.y),
+                                     static_cast<int>(blockIdx.x),
+                                     window_shared}
+      .Run();
 }
 
-int AddResidual(const BiasTask* task, Type type, void* stream_handle) {
-  auto* const stream = static_cast<cudaStream_t>(stream_handle);
-  if (type == Type::kBf16) {
-    ResidualKernel<Type::kBf16><<<BlocksOf(*task), kRowThreads, 0, stream>>>(*task);
-  } else {
-    ResidualKernel<Type::kFp16><<<BlocksOf(*task), kRowThreads, 0, stream>>>(*task);
-  }
+int AttendWindows(const WindowTask* task, Type type, void* stream_handle) {
+  const auto kernel = type == Type::kBf16 ? WindowKernel<Type::kBf16> : WindowKernel<Type::kFp16>;
+  const int shared = WindowSharedBytes(task->parts);
+  const cudaError_t error =
+      cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared);
+  if (error != cudaSuccess) return error;
+  const dim3 blocks(static_cast<unsigned>(task->heads),
+                    static_cast<unsigned>(task->tokens / task->inside),
+                    static_cast<unsigned>(task->images));
+  kernel<<<blocks, kWindowThreads, static_cast<size_t>(shared),
+           static_cast<cudaStream_t>(stream_handle)>>>(*task);
   return cudaGetLastError();
 }
 
 const char* ErrorName(int error) { return cudaGetErrorString(static_cast<cudaError_t>(error)); }
 
-constexpr Api kApi = {kApiVersion, ErrorName, Match,     CombineMaps,
-                      Colour,      LayerNorm, Activated, AddResidual};
+constexpr Api kApi = {.version = kApiVersion,
+                      .error_name = ErrorName,
+                      .match = Match,
+                      .combine_maps = CombineMaps,
+                      .colour = Colour,
+                      .layer_norm = LayerNorm,
+                      .add_normed = AddNormed,
+                      .unit = Unit,
+                      .cosines = Cosines,
+                      .round = Round,
+                      .attend_windows = AttendWindows,
+                      .activate = Activated,
+                      .add_residual = AddResidual};
 
 }  // namespace
 

@@ -100,13 +100,22 @@ HFWA_DEVICE uint16_t Store16(float value) {
 
 HFWA_DEVICE float Sigmoid(float x) { return 1.0F / (1.0F + expf(-x)); }
 
+// To about 2^-21 of it: for what is rounded to 16 bits next.
+HFWA_DEVICE float QuickSigmoid(float x) {
+#ifdef __CUDA_ARCH__
+  return __fdividef(1.0F, 1.0F + __expf(-x));  // its divisor above 2^126 gives 0, as it should
+#else
+  return Sigmoid(x);
+#endif
+}
+
 template <Function kFunction>
 HFWA_DEVICE float Activate(float x) {
   switch (kFunction) {
     case Function::kNone:
       return x;
     case Function::kQuickGelu:
-      return x * Sigmoid(1.702F * x);
+      return x * QuickSigmoid(1.702F * x);
     case Function::kGelu:
       return 0.5F * x * (1.0F + erff(x * 0.70710678118654752F));
     case Function::kRelu:

@@ -9,7 +9,8 @@
 #include <cstring>
 #include <vector>
 
-#include "core/kernels/cuda/match_block.h"
+#include "core/kernels/cuda/fragments.h"
+#include "core/kernels/cuda/numbers.h"
 
 namespace hfwa::kernels::cuda {
 
@@ -58,23 +59,37 @@ struct TwinBlock {
     }
   }
 
-  template <typename Sums>
-  void MultiplyAdd(const Sums& sums, PerThread<FragmentA>& a, PerThread<FragmentB>& b) const {
+  // Thread l receives lines 2 (l % 4) and the next of column l / 4 of each matrix.
+  template <typename Address, typename Register>
+  void LoadTransposed(const Address& address, const Register& into) const {
+    for (int warp = 0; warp < kThreads; warp += kWarp) {
+      for (int matrix = 0; matrix < 4; ++matrix) {
+        for (int lane = 0; lane < kWarp; ++lane) {
+          const int line = warp + matrix * 8 + lane % 4 * 2;
+          const uint32_t low = address(line)[lane / 4], high = address(line + 1)[lane / 4];
+          into(warp + lane, matrix) = low | high << 16;
+        }
+      }
+    }
+  }
+
+  template <Type kType, typename Sums, typename Left>
+  void MultiplyAdd(const Sums& sums, const Left& a, PerThread<FragmentB>& b) const {
     for (int warp = 0; warp < kThreads; warp += kWarp) {
       float left[16][16];
       float right[16][8];
       for (int lane = 0; lane < kWarp; ++lane) {
         const int group = lane / 4, place = lane % 4 * 2;
         for (int i = 0; i < 4; ++i) {
-          const uint32_t pair = a[warp + lane].values[i];
+          const uint32_t pair = a(warp + lane).values[i];
           float* line = left[group + i % 2 * 8] + place + i / 2 * 8;
-          line[0] = FromFp16(static_cast<uint16_t>(pair));
-          line[1] = FromFp16(static_cast<uint16_t>(pair >> 16));
+          line[0] = Load16<kType>(static_cast<uint16_t>(pair));
+          line[1] = Load16<kType>(static_cast<uint16_t>(pair >> 16));
         }
         for (int i = 0; i < 2; ++i) {
           const uint32_t pair = b[warp + lane].values[i];
-          right[place + i * 8][group] = FromFp16(static_cast<uint16_t>(pair));
-          right[place + i * 8 + 1][group] = FromFp16(static_cast<uint16_t>(pair >> 16));
+          right[place + i * 8][group] = Load16<kType>(static_cast<uint16_t>(pair));
+          right[place + i * 8 + 1][group] = Load16<kType>(static_cast<uint16_t>(pair >> 16));
         }
       }
       for (int lane = 0; lane < kWarp; ++lane) {
