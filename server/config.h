@@ -17,7 +17,7 @@ struct ServerConfig {
   std::string data;
   std::string device;
   std::string precision;
-  bool cuda_graphs = false;
+  bool cuda_graphs = true;
   int threads = 0;         // 0: one per processor that may be used
   int numa_node = -1;      // -1: all
   int decode_threads = 0;  // 0: as many as `threads`

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 namespace hfwa::batching {
 
@@ -10,6 +11,8 @@ namespace {
 // device has batches of one size for long, so the shape remembers 200.
 constexpr double kForget = 0.95;
 constexpr double kForgetShape = 0.995;
+constexpr int kTrialEvery = 64;
+constexpr double kHiccup = 3;
 constexpr double kMarginErrors = 4;  // mean errors; of a normal distribution three deviations
 }  // namespace
 
@@ -23,6 +26,10 @@ void CostModel::Sums::Add(double size, double seconds, double forget) {
 
 void CostModel::Observe(int size, absl::Duration took) {
   const double seconds = absl::ToDoubleSeconds(took);
+  observed_ = (observed_ + 1) % kTrialEvery;
+  const bool hiccup = item_seconds_ > 0 && took > kHiccup * Estimate(size);
+  if (hiccup && !std::exchange(hiccup_, hiccup)) return;
+  hiccup_ = hiccup;
   shape_.Add(size, seconds, kForgetShape);
   level_.Add(size, seconds, kForget);
 
@@ -63,6 +70,11 @@ int CostModel::UsefulSize(int size_max, double fixed_share_max) const {
   // From here on the fixed cost is a small share of each item's own.
   const double size = std::ceil(fixed_seconds_ / (fixed_share_max * item_seconds_));
   return static_cast<int>(std::clamp(size, 1.0, static_cast<double>(size_max)));
+}
+
+int CostModel::NextSize(int size_max) const {
+  const int size = UsefulSize(size_max);
+  return observed_ + 1 < kTrialEvery ? size : std::min(2 * size, size_max);
 }
 
 }  // namespace hfwa::batching

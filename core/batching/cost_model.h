@@ -8,7 +8,9 @@ namespace hfwa::batching {
 // ran. Recent ones weigh more. Not thread-safe.
 class CostModel {
  public:
-  // Until something was observed every estimate is zero: nothing is refused on a guess.
+  // Until something was observed every estimate is zero: nothing is refused on a guess. A batch
+  // that took more than three times its estimate is taken for a hiccup, unless the one before was
+  // too.
   void Observe(int size, absl::Duration took);
 
   absl::Duration Estimate(int size) const;
@@ -22,6 +24,10 @@ class CostModel {
   // batches (a CPU).
   int UsefulSize(int size_max, double fixed_share_max = 0.05) const;
 
+  // Of the batch to come: UsefulSize, and every 64th time twice that, so that a device that once
+  // seemed to gain nothing from batches is seen again.
+  int NextSize(int size_max) const;
+
  private:
   // Exponentially weighted sums of 1, b, b^2, t, b t.
   struct Sums {
@@ -34,6 +40,8 @@ class CostModel {
   double fixed_seconds_ = 0;
   double item_seconds_ = 0;
   double error_ = 0;  // mean relative distance from the line
+  int observed_ = 0;  // batches since the last trial of a larger size
+  bool hiccup_ = false;
 };
 
 }  // namespace hfwa::batching

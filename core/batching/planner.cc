@@ -161,7 +161,7 @@ BatchPlanner::LaneState* BatchPlanner::NextLane() {
 
 Reason BatchPlanner::Fill(FairQueue& queue, absl::Duration deadline, absl::Duration now,
                           std::vector<Ticket>& batch) {
-  const int size_max = cost_.UsefulSize(options_.batch_max);
+  const int size_max = cost_.NextSize(options_.batch_max);
   while (true) {
     const int size = static_cast<int>(batch.size());
     if (size >= size_max) return Reason::kFull;

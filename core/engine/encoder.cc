@@ -65,21 +65,40 @@ Encoder::Encoder(std::unique_ptr<model::Hfwa> model, const batching::PlannerOpti
 
 Encoder::~Encoder() { batcher_.reset(); }  // its threads use the other members
 
-absl::Status Encoder::WarmUp() {
-  const int side = model_->config().vision.image_size;
-  absl::Status status;
-  for (const int size :
-       {1, 1, 2}) {  // the first run pays for what is made once, so it is not counted
-    const std::vector<int> classes(static_cast<size_t>(size), 0);
-    absl::Duration took;
-    HFWA_RETURN_IF_ERROR(RunTask(batching::Lane::kLive, [&]() -> absl::Status {
-      const absl::Duration start = clock_->SteadyNow();
-      status = ForwardBatch(at::zeros({size, 3, side, side}), classes).status();
-      took = clock_->SteadyNow() - start;
-      return status;
-    }));
-    batcher_->ObserveBatch(size, took);
+absl::Status Encoder::WarmUp(int batch_max) {
+  if (model_->kernels().device().is_cpu()) {
+    HFWA_RETURN_IF_ERROR(TimeBatch(1).status());
+    for (const int size : {1, 2}) HFWA_RETURN_IF_ERROR(LearnBatch(size));
+    return absl::OkStatus();
   }
+  for (int size = 1; size <= std::min(batch_max, kWarmSizeMax); ++size) {
+    const auto first = TimeBatch(size);
+    // What does not fit is for PartRunner to halve.
+    if (absl::IsResourceExhausted(first.status())) break;
+    HFWA_RETURN_IF_ERROR(first.status());
+    HFWA_RETURN_IF_ERROR(LearnBatch(size));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<absl::Duration> Encoder::TimeBatch(int size) {
+  const int side = model_->config().vision.image_size;
+  const std::vector<int> classes(static_cast<size_t>(size), 0);
+  absl::Duration took;
+  const absl::Status status = RunTask(batching::Lane::kLive, [&]() -> absl::Status {
+    const absl::Duration start = clock_->SteadyNow();
+    HFWA_RETURN_IF_ERROR(ForwardBatch(at::zeros({size, 3, side, side}), classes).status());
+    Synchronize(model_->kernels().device());
+    took = clock_->SteadyNow() - start;
+    return absl::OkStatus();
+  });
+  HFWA_RETURN_IF_ERROR(status);
+  return took;
+}
+
+absl::Status Encoder::LearnBatch(int size) {
+  HFWA_ASSIGN_OR_RETURN(const absl::Duration took, TimeBatch(size));
+  batcher_->ObserveBatch(size, took);
   return absl::OkStatus();
 }
 

@@ -62,9 +62,10 @@ class Encoder {
           absl::Duration hang_limit, const Clock* clock, Observer* observer);
   ~Encoder();
 
-  // Runs the model once for the smallest and for a larger batch, so that the first caller does not
-  // pay for it and the cost model knows the device.
-  absl::Status WarmUp();
+  // Runs the model for the smallest and for a larger batch; on a GPU, which prepares itself anew
+  // for every size, for all up to `batch_max`: so that the first callers do not pay for it and the
+  // cost model knows the device.
+  absl::Status WarmUp(int batch_max);
 
   // From now on by CUDA graphs, for batches up to `batch_max`; before the first Encode. UNAVAILABLE
   // where there are none.
@@ -97,6 +98,7 @@ class Encoder {
   absl::Status DeviceError(const std::exception& error);
 
  private:
+  static constexpr int kWarmSizeMax = 64;
   struct Work;
   struct Task;
 
@@ -106,6 +108,10 @@ class Encoder {
   // Encodes some images of a batch and ends their works; on an error none is ended.
   absl::Status RunPart(Works works);
   absl::StatusOr<model::ForwardResult> Forward(Works works, std::vector<double>& probabilities);
+  // Runs a made-up batch, to its end.
+  absl::StatusOr<absl::Duration> TimeBatch(int size);
+  // The same, for the cost model.
+  absl::Status LearnBatch(int size);
   absl::StatusOr<model::ForwardResult> ForwardBatch(const at::Tensor& images,
                                                     absl::Span<const int> classes) {
     return graphed_ != nullptr ? graphed_->Forward(images, classes)

@@ -84,8 +84,12 @@ class LocalEngine final : public Engine {
   ~LocalEngine() override { encoder_.Close(); }
 
   absl::Status WarmUp() {
-    if (options_.cuda_graphs) HFWA_RETURN_IF_ERROR(encoder_.UseGraphs(options_.batch_max));
-    return encoder_.WarmUp();
+    if (options_.cuda_graphs && options_.device != "cpu") {
+      const absl::Status graphs = encoder_.UseGraphs(options_.batch_max);
+      if (!graphs.ok() && !absl::IsUnavailable(graphs)) return graphs;
+      if (!graphs.ok()) absl::StrAppend(&info_.kernels, "; no ", graphs.message());
+    }
+    return encoder_.WarmUp(options_.batch_max);
   }
 
   void Detect(DetectCall call) override;

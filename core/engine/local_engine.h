@@ -18,7 +18,7 @@ struct LocalEngineOptions {
   std::string data_directory;      // features are cached in its folder "cache"
   std::string device = "cpu";      // "cpu", "cuda", "cuda:N"
   std::string precision = "fp32";  // "fp32", "bf16", "fp16" or "auto": the fastest there is
-  bool cuda_graphs = false;        // start forward passes on a GPU as one piece
+  bool cuda_graphs = true;         // small batches on a GPU start as one piece, if that can be
   int compute_threads = 0;         // of a CPU forward pass; 0: one a core
   int decode_threads = 0;          // 0: one a core, at least 2
   int batch_max = 8;

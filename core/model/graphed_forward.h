@@ -17,10 +17,11 @@ namespace hfwa::model {
 
 // The forward pass by graphs, one for each size of batch (bucket): starting its hundreds of kernels
 // one by one takes the host longer than the GPU needs for a few images. A batch goes into the
-// smallest bucket that holds it; its last image fills the rest up. One thread at a time.
+// smallest bucket that holds it; its last image fills the rest up. Larger batches than the largest
+// bucket keep a GPU busy by themselves. One thread at a time.
 class GraphedForward {
  public:
-  static constexpr int kBuckets[] = {1, 2, 4, 8, 16, 32};
+  static constexpr int kBuckets[] = {1, 2, 3, 4, 6, 8};
 
   using MakeGraph = std::function<std::unique_ptr<kernels::Graph>()>;
 
