@@ -1,11 +1,14 @@
-// hfwa_device_bench [--twin] [CONFIG.json]: what a GPU makes of a model (ViT-L/14@336 by default)
-// with seeded weights: its own bf16 matrix rate, the forward pass against it, and matching and maps
-// against the forward pass, one image and batches, 64 products with 4 references each. --twin runs
-// the same on the CPU by the kernels' twin, slowly, to see that it runs.
+// hfwa_device_bench [--twin | --profile N] [CONFIG.json]: what a GPU makes of a model (ViT-L/14@336
+// by default) with seeded weights: its own bf16 matrix rate, the forward pass against it, and
+// matching and maps against the forward pass, one image and batches, 64 products with 4 references
+// each. --twin runs the same on the CPU by the kernels' twin, slowly, to see that it runs.
+// --profile N judges one batch of N images between cudaProfilerStart and cudaProfilerStop, for
+// profilers (ncu --profile-from-start off).
 
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <fstream>
 #include <functional>
 #include <iostream>
@@ -14,6 +17,8 @@
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include <dlfcn.h>
 
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
@@ -37,11 +42,12 @@ constexpr int kReferences = 4;
 
 struct Options {
   bool twin = false;
+  int profile = 0;  // images of the batch to judge once; 0: measure
   std::string config = HFWA_SOURCE_DIR "/tests/bench/vit_l_14_336.json";
   int products() const { return twin ? 3 : 64; }
   int runs() const { return twin ? 1 : 30; }
   std::vector<int> batches() const {
-    return twin ? std::vector<int>{1, 2} : std::vector<int>{1, 8, 32};
+    return twin ? std::vector<int>{1, 2} : std::vector<int>{1, 8, 32, 64};
   }
 };
 
@@ -79,8 +85,9 @@ double MatrixRate(at::Device device, const model::ModelConfig& config, int runs)
   const int64_t width = config.vision.width;
   const int64_t tokens = (device.is_cpu() ? 1 : 32) * (config.vision.patches() + 1);
   const auto options = at::device(device).dtype(at::kBFloat16);
-  const at::Tensor x = at::ones({tokens, width}, options),
-                   w = at::ones({4 * width, width}, options);
+  // Not of one value: equal bits cost less power, and so run faster than a model's.
+  const at::Tensor x = at::randn({tokens, width}, options),
+                   w = at::randn({4 * width, width}, options);
   const double seconds = Median(device, runs, [&] { at::linear(x, w); });
   return 2.0 * static_cast<double>(tokens) * static_cast<double>(width * 4 * width) / seconds;
 }
@@ -118,14 +125,29 @@ class Bench {
     return true;
   }
 
+  // One batch, after the first ones' preparations.
+  void Profile() {
+    const int64_t side = model_->config().vision.image_size;
+    const at::Tensor images = at::randn({options_.profile, 3, side, side}, at::device(device_));
+    const at::Tensor classes = at::zeros({options_.profile}, at::device(device_).dtype(at::kLong));
+    for (int i = 0; i < 3; ++i) {
+      if (i == 2) CallProfiler("cudaProfilerStart");
+      const model::ForwardResult result = model_->ForwardOnDevice(images, classes);
+      if (const kernels::Epilogue* epilogue = model_->kernels().epilogue(); epilogue != nullptr)
+        Draw(*epilogue, result, Match(*epilogue, result));
+      Wait(device_);
+    }
+    CallProfiler("cudaProfilerStop");
+  }
+
   int Run() {
     const double rate = MatrixRate(device_, model_->config(), options_.runs());
     std::printf("kernels: %s\nbf16 matrix rate: %.1f TFLOP/s; an image's backbone: %.1f GFLOP\n",
                 model_->kernels().name().c_str(), rate * 1e-12,
                 BackboneFlops(model_->config()) * 1e-9);
-    std::printf("%8s %12s %12s %14s %12s %12s %12s %10s %10s\n", "images", "backbone ms",
-                "forward ms", "with graph ms", "match ms", "maps ms", "whole ms", "of rate",
-                "besides");
+    std::printf("%8s %12s %12s %14s %12s %12s %12s %10s %10s %10s\n", "images", "backbone ms",
+                "forward ms", "with graph ms", "match ms", "maps ms", "whole ms", "images/s",
+                "of rate", "besides");
     for (const int batch : options_.batches()) Measure(batch, rate);
     std::printf(
         "of rate: backbone's FLOP in the whole time over the matrix rate (aim >= 60 %%); "
@@ -134,10 +156,15 @@ class Bench {
   }
 
  private:
+  // Of the CUDA runtime that LibTorch has loaded.
+  static void CallProfiler(const char* function) {
+    if (const auto call = reinterpret_cast<int (*)()>(dlsym(RTLD_DEFAULT, function))) call();
+  }
+
   void Measure(int batch, double rate) {
     const model::ModelConfig& config = model_->config();
     const int64_t side = config.vision.image_size;
-    const at::Tensor images = at::zeros({batch, 3, side, side}, at::device(device_));
+    const at::Tensor images = at::randn({batch, 3, side, side}, at::device(device_));
     const at::Tensor classes = at::zeros({batch}, at::device(device_).dtype(at::kLong));
     const auto time = [&](const std::function<void()>& work) {
       return Median(device_, options_.runs(), work);
@@ -161,9 +188,10 @@ class Bench {
         drawing();
       });
     }
-    std::printf("%8d %12.2f %12.2f %14s %12.2f %12.2f %12.2f %9.0f%% %9.0f%%\n", batch,
+    std::printf("%8d %12.2f %12.2f %14s %12.2f %12.2f %12.2f %10.0f %9.0f%% %9.0f%%\n", batch,
                 backbone * 1e3, forward * 1e3, Graphed(batch, images).c_str(), match * 1e3,
-                maps * 1e3, whole * 1e3, 100 * batch * BackboneFlops(config) / whole / rate,
+                maps * 1e3, whole * 1e3, batch / whole,
+                100 * batch * BackboneFlops(config) / whole / rate,
                 100 * (whole - backbone) / backbone);
   }
 
@@ -234,10 +262,12 @@ int Main(int argc, char** argv) {
   for (int i = 1; i < argc; ++i) {
     if (std::string_view(argv[i]) == "--twin") {
       options.twin = true;
+    } else if (std::string_view(argv[i]) == "--profile" && i + 1 < argc) {
+      options.profile = std::max(1, std::atoi(argv[++i]));
     } else if (argv[i][0] != '-') {
       options.config = argv[i];
     } else {
-      std::cerr << "hfwa_device_bench [--twin] [CONFIG.json]\n";
+      std::cerr << "hfwa_device_bench [--twin | --profile N] [CONFIG.json]\n";
       return 64;
     }
   }
@@ -252,7 +282,10 @@ int Main(int argc, char** argv) {
     return 70;
   }
   Bench bench(options, *std::move(model));
-  return bench.MakeBanks() ? bench.Run() : 70;
+  if (!bench.MakeBanks()) return 70;
+  if (options.profile == 0) return bench.Run();
+  bench.Profile();
+  return 0;
 }
 
 }  // namespace
