@@ -19,8 +19,9 @@ namespace hfwa::lab {
 
 // What one image's score is made of.
 struct RawScore {
-  float map_max = 0;                 // largest value of the map
-  std::optional<float> probability;  // by language, where the method uses it
+  float map_max = 0;                   // largest value of the map
+  std::optional<float> probability{};  // by language, where the method uses it
+  std::optional<float> image{};        // the method's own, where it is none of the above
 };
 
 struct Judgement {

@@ -108,7 +108,9 @@ void AddOptions(CLI::App& command, RunArguments& arguments) {
                   "Folder with meta.json, MVTec's folders, or good/ and others")
       ->required();
   command.add_option("--model", options.model, "Model directory")->required();
-  command.add_option("--method", options.methods, "Methods to compare: hfwa")->delimiter(',');
+  command
+      .add_option("--method", options.methods, "Methods to compare: hfwa, spade, padim, patchcore")
+      ->delimiter(',');
   command.add_option("--classes", options.classes, "Only these classes")->delimiter(',');
   command.add_option("--shots", options.shots, "Numbers of references; 0 is zero-shot")
       ->delimiter(',')
