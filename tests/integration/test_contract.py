@@ -622,8 +622,11 @@ class Detection(ServerTestCase):
             future.cancel()
         for future in pending[1::2]:
             self.assert_same_bits(future.result().score, score)
+        # A call may have ended before it was cancelled, if the server was quicker than this program.
+        self.assertTrue(any(future.cancelled() for future in pending[::2]))
         for future in pending[::2]:
-            self.assertTrue(future.cancelled())
+            if not future.cancelled():
+                self.assert_same_bits(future.result().score, score)
         stream, message = c.stub("DetectStream")
         feed = queue.Queue()
         for i in range(8):
