@@ -28,6 +28,7 @@ class PadimDetector final : public OwnScoreDetector {
   PadimDetector(const model::ModelConfig& config, const std::vector<Features>& references)
       : config_(config) {
     std::vector<at::Tensor> all;
+    all.reserve(references.size());
     for (const Features& reference : references) all.push_back(Reduced(reference));
     const at::Tensor samples = at::stack(all, 1);  // [L, references, D]
     means_ = samples.mean(1, /*keepdim=*/true);

@@ -22,6 +22,7 @@ class PatchcoreDetector final : public OwnScoreDetector {
   PatchcoreDetector(const model::ModelConfig& config, const std::vector<Features>& references)
       : config_(config) {
     std::vector<at::Tensor> all;
+    all.reserve(references.size());
     for (const Features& reference : references) all.push_back(Patches(reference));
     const at::Tensor rows = at::cat(all);
     const std::vector<int64_t> kept =

@@ -14,7 +14,6 @@ namespace hfwa::kernels {
 namespace {
 
 using cuda::Api;
-using cuda::Bits;
 using cuda::ConstBits;
 using cuda::Launcher;
 

@@ -107,8 +107,8 @@ class CudaKernels final : public AtenKernels {
       return {sum, sum.to(compute_type())};
     }
     const at::Tensor in = branch.contiguous();
-    const Tokens sum{at::empty(x.sizes(), x.options()),
-                     at::empty(x.sizes(), x.options().dtype(compute_type()))};
+    Tokens sum{at::empty(x.sizes(), x.options()),
+               at::empty(x.sizes(), x.options().dtype(compute_type()))};
     const cuda::BranchTask task{.x = *lines,
                                 .branch = ConstBits(in),
                                 .norm = WeightsOf(norm),
