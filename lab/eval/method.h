@@ -61,6 +61,8 @@ class Method {
       const std::vector<Features>& references) const = 0;
 };
 
+std::vector<std::string> MethodNames();
+
 // The method of that name, over a model that outlives it. INVALID_ARGUMENT lists the names there
 // are.
 absl::StatusOr<std::unique_ptr<Method>> MakeMethod(const std::string& name,

@@ -26,7 +26,7 @@ at::Tensor DrawDimensions(int64_t width) {
 class PadimDetector final : public OwnScoreDetector {
  public:
   PadimDetector(const model::ModelConfig& config, const std::vector<Features>& references)
-      : config_(config) {
+      : config_(config), dimensions_(DrawDimensions(SideBySide(references[0].tokens).size(1))) {
     std::vector<at::Tensor> all;
     all.reserve(references.size());
     for (const Features& reference : references) all.push_back(Reduced(reference));
@@ -51,11 +51,11 @@ class PadimDetector final : public OwnScoreDetector {
 
  private:
   at::Tensor Reduced(const Features& image) const {
-    const at::Tensor patches = SideBySide(image.tokens);
-    return patches.index_select(1, DrawDimensions(patches.size(1))).to(at::kDouble);  // [L, D]
+    return SideBySide(image.tokens).index_select(1, dimensions_).to(at::kDouble);  // [L, D]
   }
 
   const model::ModelConfig& config_;
+  const at::Tensor dimensions_;
   at::Tensor means_;    // [L, 1, D]
   at::Tensor factors_;  // [L, D, D], lower triangles
 };

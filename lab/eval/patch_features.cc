@@ -31,7 +31,7 @@ at::Tensor NeighbourMeans(const at::Tensor& tokens) {
 }
 
 at::Tensor Distances(const at::Tensor& a, const at::Tensor& b) {
-  return at::_euclidean_dist(a.to(at::kDouble), b.to(at::kDouble)).to(at::kFloat);
+  return at::cdist(a.to(at::kDouble), b.to(at::kDouble)).to(at::kFloat);
 }
 
 at::Tensor PatchMap(const model::ModelConfig& config, const at::Tensor& scores) {

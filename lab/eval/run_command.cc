@@ -8,10 +8,12 @@
 #include "absl/status/status.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "core/base/status_macros.h"
 #include "lab/data/data_set.h"
 #include "lab/data/duplicates.h"
 #include "lab/eval/evaluation.h"
+#include "lab/eval/method.h"
 #include "lab/eval/output.h"
 #include "lab/eval/report_html.h"
 #include "lab/eval/summary.h"
@@ -109,7 +111,8 @@ void AddOptions(CLI::App& command, RunArguments& arguments) {
       ->required();
   command.add_option("--model", options.model, "Model directory")->required();
   command
-      .add_option("--method", options.methods, "Methods to compare: hfwa, spade, padim, patchcore")
+      .add_option("--method", options.methods,
+                  absl::StrCat("Methods to compare: ", absl::StrJoin(MethodNames(), ", ")))
       ->delimiter(',');
   command.add_option("--classes", options.classes, "Only these classes")->delimiter(',');
   command.add_option("--shots", options.shots, "Numbers of references; 0 is zero-shot")
