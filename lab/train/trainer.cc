@@ -151,11 +151,16 @@ absl::Status Trainer::OpenLogs() {
   return events_.Open(options_.out + "/training");
 }
 
+nlohmann::json Trainer::IdentityNow() const {
+  nlohmann::json identity = Identity(options_);
+  identity["frozen"] = frozen_.digest;
+  identity["data"] = data_digest_;
+  return identity;
+}
+
 absl::Status Trainer::CheckIdentity(const nlohmann::json& state) const {
   std::vector<std::string> other;
-  nlohmann::json now = Identity(options_);
-  now["frozen"] = frozen_.digest;
-  now["data"] = data_digest_;
+  const nlohmann::json now = IdentityNow();
   for (const auto& [key, value] : now.items()) {
     const auto found = state.at("identity").find(key);
     if (found == state.at("identity").end() || *found != value) other.push_back(key);
@@ -202,12 +207,9 @@ absl::Status Trainer::Save() {
   Checkpoint checkpoint;
   checkpoint.tensors = optimizer_->State();
   for (auto& [name, tensor] : LearntOnCpu()) checkpoint.tensors[kParameter + name] = tensor;
-  nlohmann::json identity = Identity(options_);
-  identity["frozen"] = frozen_.digest;
-  identity["data"] = data_digest_;
   nlohmann::json epochs = nlohmann::json::array();
   for (const EpochResult& result : epochs_) epochs.push_back(ToJson(result));
-  checkpoint.state = {{"identity", std::move(identity)},
+  checkpoint.state = {{"identity", IdentityNow()},
                       {"steps", optimizer_->steps()},
                       {"schedule", schedule_->State()},
                       {"stop", stop_.State()},

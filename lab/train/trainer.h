@@ -64,6 +64,8 @@ class Trainer {
   absl::Status LoadData();
   absl::Status OpenLogs();
   absl::Status Resume();
+  // What a checkpoint must share with the run that goes on from it.
+  nlohmann::json IdentityNow() const;
   absl::Status CheckIdentity(const nlohmann::json& state) const;
   absl::Status Save();
 

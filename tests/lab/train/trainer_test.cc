@@ -173,15 +173,20 @@ TEST(Trainer, a_longer_run_goes_on_from_a_shorter_one_to_the_bit) {
   ExpectSameBits(Learnt(whole), Learnt(parts));
 }
 
+// The same run elsewhere, with a cache.
+TrainOptions WithCache(TrainOptions options, const World& world) {
+  options.out = world.scratch().path("cached");
+  options.cache = world.scratch().path("cache");
+  return options;
+}
+
 TEST(Trainer, later_epochs_and_further_variants_never_enter_the_backbone) {
   World world;
   const std::string model = world.Model(), data = world.Data(4, 4);
   TrainOptions plain = world.Options("plain", model, data);
   plain.epochs = 2;
   ASSERT_TRUE(Train(plain).ok());
-  TrainOptions cached = plain;
-  cached.out = world.scratch().path("cached");
-  cached.cache = world.scratch().path("cache");
+  TrainOptions cached = WithCache(plain, world);
   const auto first = Train(cached);
   ASSERT_TRUE(first.ok()) << first.status();
   EXPECT_EQ((*first)->epochs()[0].backbone_images, 8);
@@ -210,9 +215,7 @@ TEST(Trainer, a_cache_that_is_too_small_keeps_what_fits_and_changes_no_bit) {
   TrainOptions plain = world.Options("plain", model, data);
   plain.epochs = 2;
   ASSERT_TRUE(Train(plain).ok());
-  TrainOptions cached = plain;
-  cached.out = world.scratch().path("cached");
-  cached.cache = world.scratch().path("cache");
+  TrainOptions cached = WithCache(plain, world);
   const int64_t bytes =
       4 * Backbone::Values(*model::ParseModelConfig(*ReadFile(model + "/config.json")));
   cached.cache_bytes = 3 * bytes + 2 * bytes / 3;
