@@ -93,6 +93,7 @@ class Hfwa::Impl {
 
   const ModelConfig& config() const { return config_; }
   const kernels::Kernels& kernels() const { return *kernels_; }
+  const VisionTower& vision() const { return *tower_; }
   const HfwaOptions& options() const { return options_; }
   const std::string& config_json() const { return config_json_; }
   const std::string& digest() const { return digest_; }
@@ -295,6 +296,7 @@ int Hfwa::ClassIndex(std::string_view class_name) const {
 
 const ModelConfig& Hfwa::config() const { return impl_->config(); }
 const kernels::Kernels& Hfwa::kernels() const { return impl_->kernels(); }
+const VisionTower& Hfwa::vision() const { return impl_->vision(); }
 const std::string& Hfwa::config_json() const { return impl_->config_json(); }
 const std::string& Hfwa::digest() const { return impl_->digest(); }
 const HfwaOptions& Hfwa::options() const { return impl_->options(); }

@@ -17,6 +17,7 @@
 #include "core/model/config.h"
 #include "core/model/prompts.h"
 #include "core/model/trace.h"
+#include "core/model/vision_tower.h"
 #include "core/model/weights.h"
 
 namespace hfwa::model {
@@ -88,6 +89,8 @@ class Hfwa {
   const ModelConfig& config() const;
   // What the model computes with: banks that its tokens are matched against are made by them.
   const kernels::Kernels& kernels() const;
+  // The frozen tower, for methods that look at images their own way.
+  const VisionTower& vision() const;
   const std::string& config_json() const;
   // SHA-256 over the model's files, 64 hexadecimal digits; see also fingerprint().
   const std::string& digest() const;

@@ -1,6 +1,7 @@
 #include "lab/eval/class_run.h"
 
 #include <algorithm>
+#include <set>
 #include <utility>
 
 #include <ATen/ATen.h>
@@ -9,6 +10,7 @@
 #include "core/base/status_macros.h"
 #include "lab/data/load.h"
 #include "lab/eval/meters.h"
+#include "lab/eval/seconds.h"
 
 namespace hfwa::lab {
 namespace {
@@ -21,9 +23,12 @@ double DefectShare(const image::Image& mask) {
   return static_cast<double>(defect) / static_cast<double>(full.values.size());
 }
 
+constexpr char kModelPass[] = "";
+
 }  // namespace
 
 ClassRun::ClassRun(const DataSet& set, const ItemClass& of, const model::Hfwa& hfwa,
+                   const std::vector<std::unique_ptr<Method>>& methods,
                    const EvaluationOptions& options, ProblemLog& log)
     : set_(set),
       of_(of),
@@ -31,7 +36,15 @@ ClassRun::ClassRun(const DataSet& set, const ItemClass& of, const model::Hfwa& h
       options_(options),
       log_(log),
       side_(hfwa.config().map_size),
-      store_(options.feature_memory_bytes, options.scratch) {}
+      store_(options.feature_memory_bytes, options.scratch) {
+  std::set<std::string> names;
+  for (const auto& method : methods) {
+    model_pass_ = model_pass_ || method->needs_model_pass();
+    for (const View* view : method->views()) {
+      if (names.insert(view->name()).second) views_.push_back(view);
+    }
+  }
+}
 
 absl::Status ClassRun::Load() {
   for (size_t i = 0; i < of_.test.size(); ++i) {
@@ -57,7 +70,7 @@ absl::StatusOr<std::optional<ClassRun::Test>> ClassRun::LoadTest(size_t index) {
                .mask = {},
                .share = 0};
   HFWA_RETURN_IF_ERROR(LoadMaskOf(item, *picture, test));
-  HFWA_ASSIGN_OR_RETURN(test.features, EncodePicture(item, *picture));
+  HFWA_ASSIGN_OR_RETURN(test.features, EncodePicture(item, *picture, /*reference=*/false));
   return test;
 }
 
@@ -88,10 +101,38 @@ absl::Status ClassRun::LoadMaskOf(const Item& item, const image::Image& picture,
   return absl::OkStatus();
 }
 
-absl::StatusOr<size_t> ClassRun::EncodePicture(const Item& item, const image::Image& picture) {
-  HFWA_ASSIGN_OR_RETURN(Features features,
-                        Encode(hfwa_, ToModelInput(picture, hfwa_.config()), item.class_name));
+absl::StatusOr<size_t> ClassRun::EncodePicture(const Item& item, const image::Image& picture,
+                                               bool reference) {
+  const at::Tensor input = ToModelInput(picture, hfwa_.config());
+  double start = Seconds();
+  const auto lap = [&](const std::string& name) {
+    const double now = Seconds();
+    if (!reference) encode_seconds_[name] += now - start;
+    start = now;
+  };
+  Features features;
+  if (model_pass_) {
+    HFWA_ASSIGN_OR_RETURN(features, Encode(hfwa_, input, item.class_name));
+    lap(kModelPass);
+  }
+  for (const View* view : views_) {
+    if (view->references_only() && !reference) continue;
+    HFWA_ASSIGN_OR_RETURN(
+        features.views[view->name()],
+        view->Look({.picture = picture, .model_input = input, .class_name = item.class_name}));
+    lap(view->name());
+  }
   return store_.Add(std::move(features));
+}
+
+double ClassRun::EncodeSeconds(const Method& method) const {
+  const auto of = [this](const std::string& name) {
+    const auto found = encode_seconds_.find(name);
+    return found == encode_seconds_.end() ? 0 : found->second;
+  };
+  double sum = method.needs_model_pass() ? of(kModelPass) : 0;
+  for (const View* view : method.views()) sum += of(view->name());
+  return tests_.empty() ? 0 : sum / static_cast<double>(tests_.size());
 }
 
 absl::StatusOr<std::optional<size_t>> ClassRun::Reference(int index) {
@@ -104,21 +145,21 @@ absl::StatusOr<std::optional<size_t>> ClassRun::Reference(int index) {
     HFWA_RETURN_IF_ERROR(log_.Add({item.image, std::string(picture.status().message())}));
     return number;
   }
-  HFWA_ASSIGN_OR_RETURN(number, EncodePicture(item, *picture));
+  HFWA_ASSIGN_OR_RETURN(number, EncodePicture(item, *picture, /*reference=*/true));
   return number;
 }
 
 absl::StatusOr<std::unique_ptr<Detector>> ClassRun::Fit(const Method& method, const Draw& draw,
                                                         std::vector<std::string>* names) {
-  std::vector<Features> references;
+  References references = {.images = {}, .class_name = of_.name, .seed = draw.seed};
   for (const int index : draw.references) {
     HFWA_ASSIGN_OR_RETURN(const std::optional<size_t> number, Reference(index));
     if (!number.has_value()) continue;
     HFWA_ASSIGN_OR_RETURN(Features features, store_.Get(*number));
-    references.push_back(std::move(features));
+    references.images.push_back(std::move(features));
     if (names != nullptr) names->push_back(of_.train[static_cast<size_t>(index)].image);
   }
-  if (draw.shots > 0 && references.empty()) {
+  if (draw.shots > 0 && references.images.empty()) {
     return absl::FailedPreconditionError("there is no normal image to refer to");
   }
   return method.Fit(references);
@@ -130,6 +171,7 @@ absl::StatusOr<Measurement> ClassRun::Measure(const Method& method, const Draw& 
   result.class_name = of_.name;
   result.shots = draw.shots;
   result.seed = draw.seed;
+  const double start = Seconds();
   const auto detector = Fit(method, draw, &result.references);
   if (absl::IsFailedPrecondition(detector.status())) {
     result.missing = std::string(detector.status().message());
@@ -141,11 +183,15 @@ absl::StatusOr<Measurement> ClassRun::Measure(const Method& method, const Draw& 
         log_.Note(of_.name, absl::StrCat("has ", result.references.size(), " references where ",
                                          draw.shots, " were asked for")));
   }
+  result.time.fit = Seconds() - start;
+  result.time.encode = EncodeSeconds(method);
   Meters meters(options_, side_, any_mask_);
   for (const Test& test : tests_) {
     const Item& item = of_.test[test.item];
     HFWA_ASSIGN_OR_RETURN(const Features features, store_.Get(test.features));
+    const double before = Seconds();
     HFWA_ASSIGN_OR_RETURN(const Judgement judgement, (*detector)->Judge(features, options_.levels));
+    result.time.judge += (Seconds() - before) / static_cast<double>(tests_.size());
     if (!at::isfinite(judgement.map).all().item<bool>()) {
       HFWA_RETURN_IF_ERROR(log_.Add({item.image, absl::StrCat(method.name(), " with ", draw.shots,
                                                               " references gives a map that is "

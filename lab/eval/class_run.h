@@ -23,8 +23,10 @@ namespace hfwa::lab {
 // is given outlives it.
 class ClassRun {
  public:
+  // `methods`: those it will measure; they say what is needed of an image.
   ClassRun(const DataSet& set, const ItemClass& of, const model::Hfwa& hfwa,
-           const EvaluationOptions& options, ProblemLog& log);
+           const std::vector<std::unique_ptr<Method>>& methods, const EvaluationOptions& options,
+           ProblemLog& log);
 
   // Reads and encodes the test images, and reads their masks.
   absl::Status Load();
@@ -52,7 +54,10 @@ class ClassRun {
 
   absl::StatusOr<std::optional<Test>> LoadTest(size_t index);
   absl::Status LoadMaskOf(const Item& item, const image::Image& picture, Test& test);
-  absl::StatusOr<size_t> EncodePicture(const Item& item, const image::Image& picture);
+  absl::StatusOr<size_t> EncodePicture(const Item& item, const image::Image& picture,
+                                       bool reference);
+  // Of a test image, in the mean: what the method needs of it.
+  double EncodeSeconds(const Method& method) const;
   // Encoded now or before; absent where the image cannot be read.
   absl::StatusOr<std::optional<size_t>> Reference(int index);
   absl::StatusOr<std::unique_ptr<Detector>> Fit(const Method& method, const Draw& draw,
@@ -66,10 +71,14 @@ class ClassRun {
   const EvaluationOptions& options_;
   ProblemLog& log_;
   const int side_;  // of maps and masks
+  bool model_pass_ = false;
+  std::vector<const View*> views_;  // each name once
   FeatureStore store_;
   std::vector<Test> tests_;
   std::map<int, std::optional<size_t>> references_;
   bool any_mask_ = false;
+  // Of all test images; the model's own pass under no name.
+  std::map<std::string, double> encode_seconds_;
 };
 
 }  // namespace hfwa::lab

@@ -1,7 +1,6 @@
 #include "lab/eval/evaluation.h"
 
 #include <algorithm>
-#include <chrono>
 #include <set>
 #include <utility>
 
@@ -12,13 +11,10 @@
 #include "lab/data/duplicates.h"
 #include "lab/eval/class_run.h"
 #include "lab/eval/problem_log.h"
+#include "lab/eval/seconds.h"
 
 namespace hfwa::lab {
 namespace {
-
-double Seconds() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 class Evaluation {
  public:
@@ -95,10 +91,12 @@ absl::Status Evaluation::KeepAskedClasses() {
 }
 
 absl::Status Evaluation::ReadModel() {
-  HFWA_ASSIGN_OR_RETURN(model::ModelFiles files, model::ReadModelDirectory(options_.model));
-  HFWA_ASSIGN_OR_RETURN(hfwa_, model::Hfwa::Create(std::move(files), options_.hfwa));
+  HFWA_ASSIGN_OR_RETURN(const model::ModelFiles files, model::ReadModelDirectory(options_.model));
+  HFWA_ASSIGN_OR_RETURN(hfwa_, model::Hfwa::Create(files, options_.hfwa));
   for (const std::string& name : options_.methods) {
-    HFWA_ASSIGN_OR_RETURN(std::unique_ptr<Method> method, MakeMethod(name, *hfwa_));
+    HFWA_ASSIGN_OR_RETURN(
+        std::unique_ptr<Method> method,
+        MakeMethod(name, {.hfwa = *hfwa_, .files = files, .directory = options_.model}));
     methods_.push_back(std::move(method));
     result_.methods.push_back(name);
   }
@@ -128,7 +126,7 @@ std::vector<ClassRun::Draw> Evaluation::Draws(size_t index) const {
 absl::Status Evaluation::RunClass(size_t index) {
   const ItemClass& of = set_.classes[index];
   const double start = Seconds();
-  ClassRun run(set_, of, *hfwa_, options_, log_);
+  ClassRun run(set_, of, *hfwa_, methods_, options_, log_);
   HFWA_RETURN_IF_ERROR(run.Load());
   result_.subject.images += run.images();
   const double encoded = Seconds();

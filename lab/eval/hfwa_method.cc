@@ -123,10 +123,9 @@ absl::StatusOr<scoring::ScoreModel> ServiceModel(const model::Hfwa& hfwa,
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Detector>> HfwaMethod::Fit(
-    const std::vector<Features>& references) const {
+absl::StatusOr<std::unique_ptr<Detector>> HfwaMethod::Fit(const References& references) const {
   const model::ModelConfig& config = hfwa_.config();
-  if (references.empty()) {
+  if (references.images.empty()) {
     if (!config.has_language()) {
       return absl::FailedPreconditionError(
           "the model has no language side: without references there is nothing to judge by");
@@ -134,8 +133,8 @@ absl::StatusOr<std::unique_ptr<Detector>> HfwaMethod::Fit(
     return std::make_unique<HfwaDetector>(hfwa_, nullptr,
                                           scoring::ScoreModel::ZeroShot(config.levels()));
   }
-  HFWA_ASSIGN_OR_RETURN(BankPtr bank, MakeBank(hfwa_, references));
-  HFWA_ASSIGN_OR_RETURN(const scoring::ScoreModel service, ServiceModel(hfwa_, references));
+  HFWA_ASSIGN_OR_RETURN(BankPtr bank, MakeBank(hfwa_, references.images));
+  HFWA_ASSIGN_OR_RETURN(const scoring::ScoreModel service, ServiceModel(hfwa_, references.images));
   return std::make_unique<HfwaDetector>(hfwa_, std::move(bank), service);
 }
 

@@ -15,8 +15,7 @@ class HfwaMethod final : public Method {
  public:
   explicit HfwaMethod(const model::Hfwa& hfwa) : hfwa_(hfwa) {}
   std::string name() const override { return "hfwa"; }
-  absl::StatusOr<std::unique_ptr<Detector>> Fit(
-      const std::vector<Features>& references) const override;
+  absl::StatusOr<std::unique_ptr<Detector>> Fit(const References& references) const override;
 
  private:
   const model::Hfwa& hfwa_;

@@ -13,7 +13,9 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "core/model/hfwa.h"
+#include "core/model/weights.h"
 #include "lab/eval/features.h"
+#include "lab/eval/view.h"
 
 namespace hfwa::lab {
 
@@ -52,20 +54,37 @@ class Detector {
   virtual std::vector<Scoring> Score(absl::Span<const RawScore> images) const = 0;
 };
 
+// The references of a class: all that a method is fitted on.
+struct References {
+  std::vector<Features> images;
+  std::string class_name;
+  int seed = 0;  // of the draw, and of whatever the method draws itself
+};
+
 class Method {
  public:
   virtual ~Method() = default;
   virtual std::string name() const = 0;
+  // What it needs of an image besides the model's forward pass. They live as long as the method.
+  virtual std::vector<const View*> views() const { return {}; }
+  // False where the views are all it needs.
+  virtual bool needs_model_pass() const { return true; }
   // FAILED_PRECONDITION, with the reason, where the method cannot do with so few references.
-  virtual absl::StatusOr<std::unique_ptr<Detector>> Fit(
-      const std::vector<Features>& references) const = 0;
+  virtual absl::StatusOr<std::unique_ptr<Detector>> Fit(const References& references) const = 0;
 };
 
 std::vector<std::string> MethodNames();
 
-// The method of that name, over a model that outlives it. INVALID_ARGUMENT lists the names there
-// are.
+// What methods are made over.
+struct LoadedModel {
+  const model::Hfwa& hfwa;         // outlives the method
+  const model::ModelFiles& files;  // dropped after the method was made
+  std::string directory;           // where they come from
+};
+
+// The method of that name. INVALID_ARGUMENT lists the names there are; FAILED_PRECONDITION says
+// what the model lacks for it.
 absl::StatusOr<std::unique_ptr<Method>> MakeMethod(const std::string& name,
-                                                   const model::Hfwa& hfwa);
+                                                   const LoadedModel& model);
 
 }  // namespace hfwa::lab

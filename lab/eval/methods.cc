@@ -12,16 +12,20 @@
 namespace hfwa::lab {
 namespace {
 
-using Maker = std::function<std::unique_ptr<Method>(const model::Hfwa&)>;
+using MethodOr = absl::StatusOr<std::unique_ptr<Method>>;
+using Maker = std::function<MethodOr(const LoadedModel&)>;
 
 template <typename T>
-std::unique_ptr<Method> OverTokens(const model::Hfwa& hfwa) {
-  return std::make_unique<T>(hfwa.config());
+MethodOr OverTokens(const LoadedModel& model) {
+  return std::make_unique<T>(model.hfwa.config());
 }
 
 const std::vector<std::pair<std::string, Maker>>& Makers() {
   static const std::vector<std::pair<std::string, Maker>> makers{
-      {"hfwa", [](const model::Hfwa& hfwa) { return std::make_unique<HfwaMethod>(hfwa); }},
+      {"hfwa",
+       [](const LoadedModel& model) -> MethodOr {
+         return std::make_unique<HfwaMethod>(model.hfwa);
+       }},
       {"spade", OverTokens<SpadeMethod>},
       {"padim", OverTokens<PadimMethod>},
       {"patchcore", OverTokens<PatchcoreMethod>}};
@@ -37,9 +41,9 @@ std::vector<std::string> MethodNames() {
 }
 
 absl::StatusOr<std::unique_ptr<Method>> MakeMethod(const std::string& name,
-                                                   const model::Hfwa& hfwa) {
+                                                   const LoadedModel& model) {
   for (const auto& [known, make] : Makers()) {
-    if (known == name) return make(hfwa);
+    if (known == name) return make(model);
   }
   return absl::InvalidArgumentError(
       absl::StrCat("method '", name, "' is none of: ", absl::StrJoin(MethodNames(), ", ")));

@@ -103,11 +103,13 @@ std::string ToJson(const EvaluationResult& result, const std::vector<Row>& rows,
   }
   json["draws"] = Json::array();
   for (const Measurement& of : result.measurements) {
-    Json draw = {{"method", of.method},
-                 {"class", of.class_name},
-                 {"shots", of.shots},
-                 {"seed", of.seed},
-                 {"references", of.references}};
+    Json draw = {
+        {"method", of.method},
+        {"class", of.class_name},
+        {"shots", of.shots},
+        {"seed", of.seed},
+        {"references", of.references},
+        {"seconds", {{"fit", of.time.fit}, {"encode", of.time.encode}, {"judge", of.time.judge}}}};
     if (!of.missing.empty()) draw["not_measured"] = of.missing;
     json["draws"].push_back(std::move(draw));
   }

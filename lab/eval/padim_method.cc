@@ -62,10 +62,9 @@ class PadimDetector final : public OwnScoreDetector {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Detector>> PadimMethod::Fit(
-    const std::vector<Features>& references) const {
+absl::StatusOr<std::unique_ptr<Detector>> PadimMethod::Fit(const References& references) const {
   HFWA_RETURN_IF_ERROR(NeedsReferences(references, name()));
-  return std::make_unique<PadimDetector>(config_, references);
+  return std::make_unique<PadimDetector>(config_, references.images);
 }
 
 }  // namespace hfwa::lab

@@ -40,8 +40,8 @@ at::Tensor PatchMap(const model::ModelConfig& config, const at::Tensor& scores) 
   return model::GaussianFilter(map, config.filter_sigma.value_or(kSigma))[0];
 }
 
-absl::Status NeedsReferences(const std::vector<Features>& references, const std::string& method) {
-  if (!references.empty()) return absl::OkStatus();
+absl::Status NeedsReferences(const References& references, const std::string& method) {
+  if (!references.images.empty()) return absl::OkStatus();
   return absl::FailedPreconditionError(
       absl::StrCat(method, " learns what is normal from references: without any it cannot judge"));
 }

@@ -27,7 +27,7 @@ at::Tensor Distances(const at::Tensor& a, const at::Tensor& b);
 at::Tensor PatchMap(const model::ModelConfig& config, const at::Tensor& scores);
 
 // FAILED_PRECONDITION: these methods learn what is normal from references alone.
-absl::Status NeedsReferences(const std::vector<Features>& references, const std::string& method);
+absl::Status NeedsReferences(const References& references, const std::string& method);
 
 // A map with the method's own image score.
 Judgement JudgementOf(at::Tensor map, float image_score);

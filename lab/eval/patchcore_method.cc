@@ -56,10 +56,9 @@ class PatchcoreDetector final : public OwnScoreDetector {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Detector>> PatchcoreMethod::Fit(
-    const std::vector<Features>& references) const {
+absl::StatusOr<std::unique_ptr<Detector>> PatchcoreMethod::Fit(const References& references) const {
   HFWA_RETURN_IF_ERROR(NeedsReferences(references, name()));
-  return std::make_unique<PatchcoreDetector>(config_, references);
+  return std::make_unique<PatchcoreDetector>(config_, references.images);
 }
 
 }  // namespace hfwa::lab

@@ -15,8 +15,7 @@ class PatchcoreMethod final : public Method {
  public:
   explicit PatchcoreMethod(const model::ModelConfig& config) : config_(config) {}
   std::string name() const override { return "patchcore"; }
-  absl::StatusOr<std::unique_ptr<Detector>> Fit(
-      const std::vector<Features>& references) const override;
+  absl::StatusOr<std::unique_ptr<Detector>> Fit(const References& references) const override;
 
  private:
   const model::ModelConfig& config_;

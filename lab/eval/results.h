@@ -48,6 +48,13 @@ struct ImageScore {
   bool anomalous;
 };
 
+// In seconds.
+struct MethodTime {
+  double fit = 0;     // on the references, encoded before
+  double encode = 0;  // of an image: the model's forward pass and views, as the method needs them
+  double judge = 0;   // of an image, its features at hand
+};
+
 // A method on a class with one draw of references.
 struct Measurement {
   std::string method;
@@ -58,6 +65,7 @@ struct Measurement {
   std::string missing;                  // why nothing was measured; empty: it was
   std::vector<Subset> subsets;          // "all" first
   std::vector<ImageScore> scores;
+  MethodTime time{};
   float map_low = 0;  // of all pixels
   float map_high = 0;
 };

@@ -47,10 +47,9 @@ class SpadeDetector final : public OwnScoreDetector {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Detector>> SpadeMethod::Fit(
-    const std::vector<Features>& references) const {
+absl::StatusOr<std::unique_ptr<Detector>> SpadeMethod::Fit(const References& references) const {
   HFWA_RETURN_IF_ERROR(NeedsReferences(references, name()));
-  return std::make_unique<SpadeDetector>(config_, references);
+  return std::make_unique<SpadeDetector>(config_, references.images);
 }
 
 }  // namespace hfwa::lab

@@ -16,8 +16,7 @@ class SpadeMethod final : public Method {
  public:
   explicit SpadeMethod(const model::ModelConfig& config) : config_(config) {}
   std::string name() const override { return "spade"; }
-  absl::StatusOr<std::unique_ptr<Detector>> Fit(
-      const std::vector<Features>& references) const override;
+  absl::StatusOr<std::unique_ptr<Detector>> Fit(const References& references) const override;
 
  private:
   const model::ModelConfig& config_;

@@ -80,7 +80,7 @@ void ExpectMap(const Judgement& judgement, const Row& scores, double tolerance) 
 
 Judgement JudgedBy(const Method& method, const std::vector<Features>& references,
                    const Features& image) {
-  const auto detector = method.Fit(references);
+  const auto detector = method.Fit({references, "", 0});
   EXPECT_TRUE(detector.ok()) << detector.status();
   auto judgement = (*detector)->Judge(image, false);
   EXPECT_TRUE(judgement.ok()) << judgement.status();
@@ -157,8 +157,8 @@ TEST(PadimTest, draws_the_same_hundred_of_many_dimensions) {
   const model::ModelConfig config = Config();
   constexpr int kWide = 90;  // 180 side by side
   const std::vector<Features> references = RandomReferences(1, kWide);
-  const auto first = PadimMethod(config).Fit(references),
-             again = PadimMethod(config).Fit(references);
+  const auto first = PadimMethod(config).Fit({references, "", 0}),
+             again = PadimMethod(config).Fit({references, "", 0});
   ASSERT_TRUE(first.ok() && again.ok());
   // One dimension away at a time: those that take part move the map.
   int moved = 0;
@@ -241,7 +241,7 @@ TEST(MatchingMethodsTest, say_that_they_need_references) {
   for (const Method* method : std::initializer_list<const Method*>{
            new SpadeMethod(config), new PadimMethod(config), new PatchcoreMethod(config)}) {
     const std::unique_ptr<const Method> owned(method);
-    EXPECT_TRUE(absl::IsFailedPrecondition(owned->Fit({}).status())) << owned->name();
+    EXPECT_TRUE(absl::IsFailedPrecondition(owned->Fit(References{}).status())) << owned->name();
   }
 }
 
