@@ -57,8 +57,12 @@ absl::StatusOr<TransformerBlock> TransformerBlock::Load(const Weights& weights,
 }
 
 at::Tensor TransformerBlock::ApplyNormed(at::Tensor& x, const at::Tensor& normed, bool causal,
-                                         const TransformerBlock* next) const {
+                                         const TransformerBlock* next, at::Tensor* values) const {
   const at::Tensor qkv = in_proj_->Apply(normed);
+  if (values != nullptr) {
+    const at::Tensor v = qkv.chunk(3, -1)[2];
+    out_proj_->AddTo(*values, kernels_->Attention(at::cat({v, v, v}, -1), heads_, causal));
+  }
   const at::Tensor inner =
       kernels_->AddThenNorm(*out_proj_, x, kernels_->Attention(qkv, heads_, causal), ln_2_);
   if (next != nullptr) return kernels_->AddThenNorm(*mlp_, x, inner, next->ln_1_);

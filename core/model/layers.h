@@ -38,8 +38,10 @@ class TransformerBlock {
   }
   // Apply with `normed` = ForAttention(x); returns the same of block `next`, if there is one: sum
   // and norm go together.
+  // `values` [B, T, W], fp32, where given: a second stream, onto which the block puts
+  // out_proj(softmax(v vᵀ / √d) v) of the same v, without its mlp.
   at::Tensor ApplyNormed(at::Tensor& x, const at::Tensor& normed, bool causal,
-                         const TransformerBlock* next) const;
+                         const TransformerBlock* next, at::Tensor* values = nullptr) const;
 
   // The adapters of a tapped block project through it too.
   const std::shared_ptr<const kernels::Linear>& out_proj() const { return out_proj_; }

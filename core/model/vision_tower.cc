@@ -65,38 +65,70 @@ at::Tensor VisionTower::EmbedPatches(const at::Tensor& images) const {
   return conv1_->Apply(pixels);
 }
 
-at::Tensor VisionTower::Forward(const at::Tensor& images, bool want_image_feature,
-                                const TapVisitor& visit, const Trace& trace) const {
-  const int64_t batch = images.size(0);
+at::Tensor VisionTower::Embed(const at::Tensor& images, const Trace& trace) const {
   const at::Tensor patches = EmbedPatches(images);
   Emit(trace, "patch_embed", patches);
-  at::Tensor x =
-      at::empty({batch, patches.size(1) + 1, patches.size(2)}, patches.options().dtype(at::kFloat));
+  at::Tensor x = at::empty({images.size(0), patches.size(1) + 1, patches.size(2)},
+                           patches.options().dtype(at::kFloat));
   at::Tensor rest = x.slice(1, 1);
   x.slice(1, 0, 1).copy_(class_embedding_ + positional_embedding_.slice(0, 0, 1));
   at::add_out(rest, patches, positional_embedding_.slice(0, 1));
   if (config_.vision.pre_norm_layer) x = kernels_.LayerNorm(x, ln_pre_);
   Emit(trace, "ln_pre", x);
+  return x;
+}
 
+at::Tensor VisionTower::Forward(const at::Tensor& images, bool want_image_feature,
+                                const TapVisitor& visit, const Trace& trace) const {
+  return Run(images, want_image_feature, /*from_values=*/false, visit, trace);
+}
+
+at::Tensor VisionTower::ForwardValues(const at::Tensor& images, bool want_image_feature,
+                                      const TapVisitor& visit, const Trace& trace) const {
+  return Run(images, want_image_feature, /*from_values=*/true, visit, trace);
+}
+
+at::Tensor VisionTower::Run(const at::Tensor& images, bool want_image_feature, bool from_values,
+                            const TapVisitor& visit, const Trace& trace) const {
   const std::vector<int>& taps = config_.taps;
-  const int last_tap = *std::max_element(taps.begin(), taps.end());
-  const int last = want_image_feature ? config_.vision.layers - 1 : last_tap;
+  const auto [first_tap, last_tap] = std::minmax_element(taps.begin(), taps.end());
+  const int last = want_image_feature ? config_.vision.layers - 1 : *last_tap;
+  at::Tensor x = Embed(images, trace), values;
   at::Tensor normed = blocks_[0].ForAttention(x);
   for (int b = 0; b <= last; ++b) {
+    if (from_values && b == *first_tap) values = x.clone();
     // The residual encoder changes what a tapped block gives.
-    const bool changes =
-        config_.residual_encoder && std::find(taps.begin(), taps.end(), b) != taps.end();
+    const bool changes = config_.residual_encoder && !from_values &&
+                         std::find(taps.begin(), taps.end(), b) != taps.end();
     const TransformerBlock* next = b < last && !changes ? &blocks_[b + 1] : nullptr;
-    normed = blocks_[b].ApplyNormed(x, normed, /*causal=*/false, next);
+    const bool add_values = values.defined() && b <= *last_tap;
+    normed =
+        blocks_[b].ApplyNormed(x, normed, /*causal=*/false, next, add_values ? &values : nullptr);
     for (int level = 0; level < config_.levels(); ++level) {
-      if (taps[level] == b) visit(level, x);
+      if (taps[level] != b) continue;
+      at::Tensor tap = from_values ? kernels_.LayerNorm(values, ln_post_) : x;
+      visit(level, tap);
+      if (!from_values) x = tap;  // training's visitor puts another tensor there
     }
     if (b < last && changes) normed = blocks_[b + 1].ForAttention(x);
   }
   if (!want_image_feature) return {};
-  at::Tensor feature = Project(kernels_.LayerNorm(x.select(1, 0), ln_post_)).to(at::kFloat);
+  at::Tensor feature = ImageFeature(x.select(1, 0));
   Emit(trace, "image_feature", feature);
   return feature;
+}
+
+at::Tensor VisionTower::ApplyBlocks(at::Tensor x, int blocks) const {
+  at::Tensor normed = blocks_[0].ForAttention(x);
+  for (int b = 0; b < blocks; ++b) {
+    const TransformerBlock* next = b + 1 < blocks ? &blocks_[b + 1] : nullptr;
+    normed = blocks_[b].ApplyNormed(x, normed, /*causal=*/false, next);
+  }
+  return x;
+}
+
+at::Tensor VisionTower::ImageFeature(const at::Tensor& class_tokens) const {
+  return Project(kernels_.LayerNorm(class_tokens, ln_post_)).to(at::kFloat);
 }
 
 at::Tensor VisionTower::Project(const at::Tensor& x) const {

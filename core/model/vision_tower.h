@@ -29,6 +29,23 @@ class VisionTower {
   at::Tensor Forward(const at::Tensor& images, bool want_image_feature, const TapVisitor& visit,
                      const Trace& trace) const;
 
+  // The same with the taps read from a second stream (AnomalyCLIP, arXiv 2310.18961, section 3.3;
+  // the paths of CLIP Surgery, arXiv 2304.05653): it starts as a copy of the tokens before the
+  // lowest tapped block, and from there on each block adds out_proj(softmax(v vᵀ / √d) v) to it, v
+  // being the block's own, of the first stream: no mlp, and nothing flows back. The visitor sees
+  // ln_post of it and changes nothing by writing there. Needs a language side, which ln_post
+  // belongs to.
+  at::Tensor ForwardValues(const at::Tensor& images, bool want_image_feature,
+                           const TapVisitor& visit, const Trace& trace) const;
+
+  // Parts of Forward, for methods that show the tower a choice of an image's tokens.
+  // What the first block takes, class token first: [B, 3, S, S] -> [B, L+1, W].
+  at::Tensor Embed(const at::Tensor& images, const Trace& trace) const;
+  // x [B, T, W] through the first `blocks` blocks; x is overwritten.
+  at::Tensor ApplyBlocks(at::Tensor x, int blocks) const;
+  // Image features of class tokens [B, W]: ln_post, then the projection. [B, E] fp32.
+  at::Tensor ImageFeature(const at::Tensor& class_tokens) const;
+
   // x @ visual.proj in the compute type, or x itself where the tower has no projection.
   // [B, L, W] -> [B, L, E].
   at::Tensor Project(const kernels::Tokens& x) const;
@@ -43,6 +60,8 @@ class VisionTower {
       : config_(config), kernels_(kernels) {}
   absl::Status LoadTensors(const Weights& weights);
   at::Tensor EmbedPatches(const at::Tensor& images) const;  // [B, L, W]
+  at::Tensor Run(const at::Tensor& images, bool want_image_feature, bool from_values,
+                 const TapVisitor& visit, const Trace& trace) const;
   at::Tensor Project(const at::Tensor& x) const;
 
   const ModelConfig config_;
