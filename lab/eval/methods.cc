@@ -8,6 +8,7 @@
 #include "lab/eval/padim_method.h"
 #include "lab/eval/patchcore_method.h"
 #include "lab/eval/spade_method.h"
+#include "lab/eval/winclip_method.h"
 
 namespace hfwa::lab {
 namespace {
@@ -28,7 +29,8 @@ const std::vector<std::pair<std::string, Maker>>& Makers() {
        }},
       {"spade", OverTokens<SpadeMethod>},
       {"padim", OverTokens<PadimMethod>},
-      {"patchcore", OverTokens<PatchcoreMethod>}};
+      {"patchcore", OverTokens<PatchcoreMethod>},
+      {"winclip", WinclipMethod::Create}};
   return makers;
 }
 
