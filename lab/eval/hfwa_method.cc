@@ -10,7 +10,7 @@
 #include "core/engine/maps.h"
 #include "core/model/maps.h"
 #include "core/scoring/score_model.h"
-#include "lab/metrics/score_metrics.h"
+#include "lab/eval/reference_bank.h"
 
 namespace hfwa::lab {
 namespace {
@@ -46,23 +46,10 @@ class HfwaDetector final : public Detector {
   }
 
   std::vector<Scoring> Score(absl::Span<const RawScore> images) const override {
-    Scoring paper = {.name = "paper", .scores = {}, .threshold = std::nullopt, .note = ""};
     Scoring service = {
         .name = "service", .scores = {}, .threshold = service_.threshold(), .note = ""};
-    std::vector<float> maxima, probabilities;
-    for (const RawScore& raw : images) {
-      maxima.push_back(raw.map_max);
-      if (raw.probability.has_value()) probabilities.push_back(*raw.probability);
-      service.scores.push_back(service_.Score(ToServiceRaw(raw)));
-    }
-    if (bank_ == nullptr) {
-      paper.scores.assign(probabilities.begin(), probabilities.end());
-    } else {
-      SetScores scaled = ScaleOverSet(maxima, probabilities);
-      paper.scores = std::move(scaled.scores);
-      if (scaled.flat) paper.note = "all maps have the same maximum, which counts 0";
-    }
-    return {std::move(paper), std::move(service)};
+    for (const RawScore& raw : images) service.scores.push_back(service_.Score(ToServiceRaw(raw)));
+    return {PaperScoring(images, bank_ != nullptr), std::move(service)};
   }
 
  private:
@@ -83,17 +70,6 @@ class HfwaDetector final : public Detector {
   const BankPtr bank_;       // null: no references
   const scoring::ScoreModel service_;
 };
-
-absl::StatusOr<BankPtr> MakeBank(const model::Hfwa& hfwa, const std::vector<Features>& references,
-                                 std::optional<size_t> without = std::nullopt) {
-  const size_t count = references.size() - (without.has_value() ? 1 : 0);
-  return bank::Bank::Create(
-      static_cast<int>(count), hfwa.kernels(), [&](int k) -> absl::StatusOr<at::Tensor> {
-        const auto index = static_cast<size_t>(k);
-        return references[without.has_value() && index >= *without ? index + 1 : index].tokens.to(
-            hfwa.kernels().device());
-      });
-}
 
 // Each reference judged without itself, a single one by its own distant patches: as the engine
 // does.

@@ -3,6 +3,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "lab/eval/april_gan_method.h"
 #include "lab/eval/hfwa_method.h"
 #include "lab/eval/method.h"
 #include "lab/eval/padim_method.h"
@@ -30,7 +31,8 @@ const std::vector<std::pair<std::string, Maker>>& Makers() {
       {"spade", OverTokens<SpadeMethod>},
       {"padim", OverTokens<PadimMethod>},
       {"patchcore", OverTokens<PatchcoreMethod>},
-      {"winclip", WinclipMethod::Create}};
+      {"winclip", WinclipMethod::Create},
+      {"april-gan", AprilGanMethod::Create}};
   return makers;
 }
 
