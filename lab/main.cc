@@ -9,6 +9,7 @@
 #include <CLI/CLI.hpp>
 
 #include "absl/status/status.h"
+#include "lab/eval/compare_command.h"
 #include "lab/eval/run_command.h"
 #include "lab/few_shot.h"
 #include "lab/parity.h"
@@ -106,6 +107,7 @@ int main(int argc, char** argv) {
   std::function<int()> chosen;
   AddParity(app, chosen);
   hfwa::lab::AddRunCommands(app, chosen);
+  hfwa::lab::AddCompareCommand(app, chosen);
   AddFewShot(app, chosen);
   AddWeightsCheck(app, chosen);
   CLI11_PARSE(app, argc, argv);

@@ -150,19 +150,24 @@ absl::StatusOr<std::optional<size_t>> ClassRun::Reference(int index) {
 }
 
 absl::StatusOr<std::unique_ptr<Detector>> ClassRun::Fit(const Method& method, const Draw& draw,
-                                                        std::vector<std::string>* names) {
+                                                        Measurement* result) {
   References references = {.images = {}, .class_name = of_.name, .seed = draw.seed};
   for (const int index : draw.references) {
     HFWA_ASSIGN_OR_RETURN(const std::optional<size_t> number, Reference(index));
     if (!number.has_value()) continue;
     HFWA_ASSIGN_OR_RETURN(Features features, store_.Get(*number));
     references.images.push_back(std::move(features));
-    if (names != nullptr) names->push_back(of_.train[static_cast<size_t>(index)].image);
+    if (result != nullptr) {
+      result->references.push_back(of_.train[static_cast<size_t>(index)].image);
+    }
   }
   if (draw.shots > 0 && references.images.empty()) {
     return absl::FailedPreconditionError("there is no normal image to refer to");
   }
-  return method.Fit(references);
+  const double start = Seconds();
+  auto detector = method.Fit(references);
+  if (result != nullptr) result->time.fit = Seconds() - start;
+  return detector;
 }
 
 absl::StatusOr<Measurement> ClassRun::Measure(const Method& method, const Draw& draw) {
@@ -171,8 +176,7 @@ absl::StatusOr<Measurement> ClassRun::Measure(const Method& method, const Draw& 
   result.class_name = of_.name;
   result.shots = draw.shots;
   result.seed = draw.seed;
-  const double start = Seconds();
-  const auto detector = Fit(method, draw, &result.references);
+  const auto detector = Fit(method, draw, &result);
   if (absl::IsFailedPrecondition(detector.status())) {
     result.missing = std::string(detector.status().message());
     return result;
@@ -183,7 +187,6 @@ absl::StatusOr<Measurement> ClassRun::Measure(const Method& method, const Draw& 
         log_.Note(of_.name, absl::StrCat("has ", result.references.size(), " references where ",
                                          draw.shots, " were asked for")));
   }
-  result.time.fit = Seconds() - start;
   result.time.encode = EncodeSeconds(method);
   Meters meters(options_, side_, any_mask_);
   for (const Test& test : tests_) {

@@ -60,8 +60,9 @@ class ClassRun {
   double EncodeSeconds(const Method& method) const;
   // Encoded now or before; absent where the image cannot be read.
   absl::StatusOr<std::optional<size_t>> Reference(int index);
+  // Notes references and time in `result`, where there is one.
   absl::StatusOr<std::unique_ptr<Detector>> Fit(const Method& method, const Draw& draw,
-                                                std::vector<std::string>* names);
+                                                Measurement* result);
   absl::StatusOr<Picture> DrawPicture(const Detector& detector, const ImageScore& score, float low,
                                       float high) const;
 

@@ -26,7 +26,9 @@ class Evaluation {
     HFWA_RETURN_IF_ERROR(Check());
     HFWA_RETURN_IF_ERROR(ReadData());
     HFWA_RETURN_IF_ERROR(ReadModel());
-    for (size_t i = 0; i < set_.classes.size(); ++i) HFWA_RETURN_IF_ERROR(RunClass(i));
+    for (size_t i = 0; !methods_.empty() && i < set_.classes.size(); ++i) {
+      HFWA_RETURN_IF_ERROR(RunClass(i));
+    }
     Describe(Seconds() - start);
     return std::move(result_);
   }
@@ -94,10 +96,13 @@ absl::Status Evaluation::ReadModel() {
   HFWA_ASSIGN_OR_RETURN(const model::ModelFiles files, model::ReadModelDirectory(options_.model));
   HFWA_ASSIGN_OR_RETURN(hfwa_, model::Hfwa::Create(files, options_.hfwa));
   for (const std::string& name : options_.methods) {
-    HFWA_ASSIGN_OR_RETURN(
-        std::unique_ptr<Method> method,
-        MakeMethod(name, {.hfwa = *hfwa_, .files = files, .directory = options_.model}));
-    methods_.push_back(std::move(method));
+    auto method = MakeMethod(name, {.hfwa = *hfwa_, .files = files, .directory = options_.model});
+    if (options_.skip_unfit_methods && absl::IsFailedPrecondition(method.status())) {
+      result_.unfit_methods.push_back({name, std::string(method.status().message())});
+      continue;
+    }
+    HFWA_RETURN_IF_ERROR(method.status());
+    methods_.push_back(*std::move(method));
     result_.methods.push_back(name);
   }
   return absl::OkStatus();

@@ -20,6 +20,8 @@ struct EvaluationOptions {
   std::string data;   // see ReadDataSet
   std::string model;  // model directory
   std::vector<std::string> methods = {"hfwa"};
+  // A method that the model lacks something for ends the run, or is named in the result.
+  bool skip_unfit_methods = false;
   std::vector<std::string> classes;  // empty: all
   std::vector<int> shots = {0, 1, 2, 4};
   int seeds = 5;  // draws of references, of seeds first_seed, first_seed + 1, ...

@@ -52,12 +52,12 @@ const char* EffectName(Problem::Effect effect) {
   return "";
 }
 
+}  // namespace
+
 std::string CsvCell(const std::string& text) {
   if (text.find_first_of(",\"\r\n") == std::string::npos) return text;
   return absl::StrCat("\"", absl::StrReplaceAll(text, {{"\"", "\"\""}}), "\"");
 }
-
-}  // namespace
 
 std::string ToJson(const EvaluationResult& result, const std::vector<Row>& rows,
                    const std::vector<Average>& averages) {

@@ -16,5 +16,7 @@ std::string ToJson(const EvaluationResult& result, const std::vector<Row>& rows,
 // The rows, with a head; fractions, "n/a" for what is undefined, nothing for what a row does not
 // have.
 std::string ToCsv(const std::vector<Row>& rows);
+// Quoted where it has to be.
+std::string CsvCell(const std::string& text);
 
 }  // namespace hfwa::lab

@@ -9,7 +9,6 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "core/base/chart.h"
-#include "lab/eval/table.h"
 
 namespace hfwa::lab {
 namespace {
@@ -30,24 +29,6 @@ Points ToPoints(const Curve& curve) {
   Points points;
   for (const CurvePoint& point : curve) points.emplace_back(point.x, point.y);
   return points;
-}
-
-std::string TableHtml(const Table& table) {
-  std::string html =
-      absl::StrCat("<h3>", EscapeHtml(table.title), "</h3>\n<div class=\"scroll\"><table>\n<tr>");
-  for (const std::string& cell : table.head)
-    absl::StrAppend(&html, "<th>", EscapeHtml(cell), "</th>");
-  html += "</tr>\n";
-  for (const auto& row : table.rows) {
-    html += "<tr>";
-    for (const std::string& cell : row) absl::StrAppend(&html, "<td>", EscapeHtml(cell), "</td>");
-    html += "</tr>\n";
-  }
-  html += "</table></div>\n";
-  for (const std::string& note : table.notes) {
-    absl::StrAppend(&html, "<p>n/a: ", EscapeHtml(note), "</p>\n");
-  }
-  return html;
 }
 
 // Image and pixel curve in one chart, where there is one.
@@ -179,13 +160,31 @@ std::string SubjectHtml(const Subject& subject) {
 
 }  // namespace
 
+std::string ToHtml(const Table& table) {
+  std::string html =
+      absl::StrCat("<h3>", EscapeHtml(table.title), "</h3>\n<div class=\"scroll\"><table>\n<tr>");
+  for (const std::string& cell : table.head)
+    absl::StrAppend(&html, "<th>", EscapeHtml(cell), "</th>");
+  html += "</tr>\n";
+  for (const auto& row : table.rows) {
+    html += "<tr>";
+    for (const std::string& cell : row) absl::StrAppend(&html, "<td>", EscapeHtml(cell), "</td>");
+    html += "</tr>\n";
+  }
+  html += "</table></div>\n";
+  for (const std::string& note : table.notes) {
+    absl::StrAppend(&html, "<p>n/a: ", EscapeHtml(note), "</p>\n");
+  }
+  return html;
+}
+
 std::string ToHtml(const EvaluationResult& result, const std::vector<Average>& averages) {
   std::string html = absl::StrCat(
       "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>hfwa-eval "
       "run</title>\n"
       "<style>\n",
       kStyle, kChartStyle, "</style>\n<h1>hfwa-eval run</h1>\n", SubjectHtml(result.subject));
-  for (const Table& table : MakeTables(result, averages)) html += TableHtml(table);
+  for (const Table& table : MakeTables(result, averages)) html += ToHtml(table);
   html += "<h2>Classes</h2>\n";
   for (const Measurement* of : Shown(result)) {
     const auto pictures =

@@ -100,9 +100,16 @@ struct Subject {
   double seconds = 0;
 };
 
+// A method that the model lacks something for.
+struct UnfitMethod {
+  std::string method;
+  std::string reason;
+};
+
 struct EvaluationResult {
   Subject subject;
   std::vector<std::string> methods;
+  std::vector<UnfitMethod> unfit_methods;
   std::vector<std::string> classes;
   std::vector<Measurement> measurements;
   std::vector<ClassPictures> pictures;

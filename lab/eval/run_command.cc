@@ -1,17 +1,16 @@
 #include "lab/eval/run_command.h"
 
-#include <fstream>
 #include <iostream>
 #include <memory>
 #include <string>
 
 #include "absl/status/status.h"
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "core/base/status_macros.h"
 #include "lab/data/data_set.h"
 #include "lab/data/duplicates.h"
+#include "lab/eval/command_options.h"
 #include "lab/eval/evaluation.h"
 #include "lab/eval/method.h"
 #include "lab/eval/output.h"
@@ -27,52 +26,25 @@ constexpr int kCurvePoints = 400;
 constexpr int kPictures = 4;
 
 struct RunArguments {
-  EvaluationOptions options;
-  std::string precision = "fp32";
-  std::string sampling = "class";
-  std::string on_bad_input = "stop";
-  double memory_mib = 1536;
-  double feature_memory_mib = 1024;
+  EvaluationArguments evaluation;
   std::string json, csv, html;
 };
 
-absl::Status WriteFile(const std::string& path, const std::string& text) {
-  if (path.empty()) return absl::OkStatus();
-  std::ofstream file(path, std::ios::binary);
-  if (!file.write(text.data(), static_cast<std::streamsize>(text.size())).flush()) {
-    return absl::UnavailableError(absl::StrCat("cannot write ", path));
-  }
-  return absl::OkStatus();
-}
-
 absl::Status Run(RunArguments& arguments) {
-  EvaluationOptions& options = arguments.options;
-  HFWA_ASSIGN_OR_RETURN(options.hfwa.precision, model::ParsePrecision(arguments.precision));
-  HFWA_ASSIGN_OR_RETURN(options.sampling, ParseSampling(arguments.sampling));
-  options.on_bad_input = arguments.on_bad_input == "skip" ? OnBadInput::kSkip : OnBadInput::kStop;
-  options.memory_bytes = static_cast<size_t>(arguments.memory_mib * (1 << 20));
-  options.feature_memory_bytes = static_cast<size_t>(arguments.feature_memory_mib * (1 << 20));
-  options.progress = [](const std::string& text) { std::cerr << text << std::endl; };
+  EvaluationOptions& options = arguments.evaluation.options;
+  HFWA_RETURN_IF_ERROR(ResolveOptions(arguments.evaluation));
   if (!arguments.html.empty()) {
     options.curve_points = kCurvePoints;
     options.pictures = kPictures;
   }
-  auto result = Evaluate(options);
-  if (!result.ok()) {
-    // Only a file's fault is one that skipping would help.
-    const bool file = options.on_bad_input == OnBadInput::kStop &&
-                      absl::StrContains(result.status().message(), "left out)");
-    return absl::Status(result.status().code(),
-                        absl::StrCat(result.status().message(),
-                                     file ? "; --on-bad-input skip goes on without" : ""));
-  }
-  const std::vector<Row> rows = ToRows(*result);
+  HFWA_ASSIGN_OR_RETURN(const EvaluationResult result, EvaluateWithAdvice(options));
+  const std::vector<Row> rows = ToRows(result);
   const std::vector<Average> averages = Averages(rows);
-  PrintTables(*result, averages, std::cout);
-  HFWA_RETURN_IF_ERROR(WriteFile(arguments.json, ToJson(*result, rows, averages)));
+  PrintTables(result, averages, std::cout);
+  HFWA_RETURN_IF_ERROR(WriteFile(arguments.json, ToJson(result, rows, averages)));
   HFWA_RETURN_IF_ERROR(WriteFile(arguments.csv, ToCsv(rows)));
   if (!arguments.html.empty()) {
-    HFWA_RETURN_IF_ERROR(WriteFile(arguments.html, ToHtml(*result, averages)));
+    HFWA_RETURN_IF_ERROR(WriteFile(arguments.html, ToHtml(result, averages)));
   }
   if (rows.empty()) return absl::FailedPreconditionError("nothing was measured");
   return absl::OkStatus();
@@ -97,14 +69,8 @@ absl::Status ShowData(const std::string& folder, const std::string& meta) {
   return WriteFile(meta, ToMetaJson(set));
 }
 
-int ExitStatus(const absl::Status& status) {
-  if (status.ok()) return 0;
-  std::cerr << "hfwa-eval: " << status.message() << "\n";
-  return 1;
-}
-
 void AddOptions(CLI::App& command, RunArguments& arguments) {
-  EvaluationOptions& options = arguments.options;
+  EvaluationOptions& options = arguments.evaluation.options;
   command
       .add_option("--data", options.data,
                   "Folder with meta.json, MVTec's folders, or good/ and others")
@@ -114,41 +80,14 @@ void AddOptions(CLI::App& command, RunArguments& arguments) {
       .add_option("--method", options.methods,
                   absl::StrCat("Methods to compare: ", absl::StrJoin(MethodNames(), ", ")))
       ->delimiter(',');
-  command.add_option("--classes", options.classes, "Only these classes")->delimiter(',');
-  command.add_option("--shots", options.shots, "Numbers of references; 0 is zero-shot")
-      ->delimiter(',')
-      ->capture_default_str();
-  command.add_option("--seeds", options.seeds, "Draws of references")->capture_default_str();
-  command.add_option("--first-seed", options.first_seed, "Seed of the first draw")
-      ->capture_default_str();
-  command
-      .add_option(
-          "--sampling", arguments.sampling,
-          "class: each class draws by itself; python: as the paper's program, one generator "
-          "over all classes asked for")
-      ->check(CLI::IsMember({"class", "python"}))
-      ->capture_default_str();
+  AddEvaluationOptions(command, arguments.evaluation);
   command.add_option("--references", options.references,
                      "File that lists references, one path of the set a line, instead of draws");
-  command
-      .add_option("--on-bad-input", arguments.on_bad_input,
-                  "stop at the first file that cannot be used, or skip it and name it")
-      ->check(CLI::IsMember({"stop", "skip"}))
-      ->capture_default_str();
   command.add_flag("!--no-sizes", options.sizes, "Not by size of the defect");
   command.add_flag("!--no-levels", options.levels, "Not by level of the model");
   command.add_option("--json", arguments.json, "Writes everything here");
   command.add_option("--csv", arguments.csv, "Writes a row a measurement here");
   command.add_option("--html", arguments.html, "Writes a report with curves and pictures here");
-  command.add_option("--memory", arguments.memory_mib, "MiB for pixels; more goes to a file")
-      ->capture_default_str();
-  command
-      .add_option("--feature-memory", arguments.feature_memory_mib,
-                  "MiB for a class's tokens; more goes to a file")
-      ->capture_default_str();
-  command.add_option("--scratch", options.scratch, "Folder for such files");
-  command.add_option("--precision", arguments.precision, "fp32, bf16, fp16 or int8");
-  command.add_option("--device", options.hfwa.device, "cpu, cuda or cuda:N");
 }
 
 }  // namespace

@@ -92,7 +92,9 @@ bool HasThreshold(const std::vector<const Average*>& averages, const std::string
   });
 }
 
-void Print(const Table& table, std::ostream& out) {
+}  // namespace
+
+void PrintTable(const Table& table, std::ostream& out) {
   std::vector<size_t> widths;
   const auto measure = [&widths](const std::vector<std::string>& cells) {
     widths.resize(std::max(widths.size(), cells.size()));
@@ -113,8 +115,6 @@ void Print(const Table& table, std::ostream& out) {
   for (const std::string& note : table.notes) out << "n/a: " << note << "\n";
   out << "\n";
 }
-
-}  // namespace
 
 std::string ToText(const std::optional<Spread>& spread) {
   if (!spread.has_value()) return "";
@@ -179,7 +179,7 @@ void PrintTables(const EvaluationResult& result, const std::vector<Average>& ave
       << subject.model << ", " << subject.precision << ", " << subject.device << "; "
       << absl::StrFormat("%.0f s", subject.seconds)
       << "\npercent, mean \u00b1 deviation over draws of references\n\n";
-  for (const Table& table : MakeTables(result, averages)) Print(table, out);
+  for (const Table& table : MakeTables(result, averages)) PrintTable(table, out);
   std::set<std::string> missing;
   for (const Measurement& of : result.measurements) {
     if (of.missing.empty()) continue;

@@ -27,4 +27,6 @@ struct Table {
 };
 std::vector<Table> MakeTables(const EvaluationResult& result, const std::vector<Average>& averages);
 
+void PrintTable(const Table& table, std::ostream& out);
+
 }  // namespace hfwa::lab
