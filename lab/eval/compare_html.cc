@@ -27,7 +27,8 @@ std::string Style() {
       ".scroll{overflow-x:auto}\n";
   for (size_t i = 0; i < kColours.size(); ++i) {
     absl::StrAppend(&style, "svg .e", i, "{fill:", kColours[i], "}\nsvg .line.e", i,
-                    "{fill:none;stroke:", kColours[i], "}\n");
+                    "{fill:none;stroke:", kColours[i], "}\n.key.e", i, "{color:", kColours[i],
+                    "}\n");
   }
   return style;
 }
@@ -73,9 +74,14 @@ std::string ByShots(const Comparison& comparison, std::optional<size_t> data, Co
       chart.Rect(at - 0.02, value - 0.4, at + 0.02, value + 0.4, ClassOf(entry), 1,
                  absl::StrFormat("%s: %.1f", comparison.entries[entry].label, value));
     }
-    chart.Legend(ClassOf(entry), comparison.entries[entry].label);
   }
   return chart.Svg();
+}
+
+// As much of a label as fits beside an axis.
+std::string Short(const std::string& label) {
+  constexpr size_t kFits = 13;
+  return label.size() <= kFits ? label : label.substr(0, kFits - 2) + "..";
 }
 
 std::string Times(const Comparison& comparison) {
@@ -89,15 +95,20 @@ std::string Times(const Comparison& comparison) {
     longest = std::max(longest, 1e3 * row->image_seconds);
   }
   if (rows.empty()) return "";
-  Axis x{.low = 0, .high = static_cast<double>(rows.size()), .label = "method"};
-  Chart chart(absl::StrCat("Time an image takes, ", most, " references"), std::move(x),
-              LinearAxis(0, longest, "ms"), kSize);
+  // Bars lie, so that names have room; the first is on top.
+  const auto count = static_cast<double>(rows.size());
+  Axis y{.low = 0, .high = count, .label = ""};
   for (size_t i = 0; i < rows.size(); ++i) {
-    const std::string& label = comparison.entries[rows[i]->entry].label;
-    const double at = static_cast<double>(i);
-    chart.Rect(at + 0.1, 0, at + 0.9, 1e3 * rows[i]->image_seconds, ClassOf(rows[i]->entry), 1,
-               absl::StrFormat("%s: %.1f ms", label, 1e3 * rows[i]->image_seconds));
-    chart.Legend(ClassOf(rows[i]->entry), label);
+    y.ticks.emplace_back(count - static_cast<double>(i) - 0.5,
+                         Short(comparison.entries[rows[i]->entry].label));
+  }
+  Chart chart(absl::StrCat("Time an image takes, ", most, " references"),
+              LinearAxis(0, longest, "ms"), std::move(y), kSize);
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const double top = count - static_cast<double>(i);
+    chart.Rect(0, top - 0.9, 1e3 * rows[i]->image_seconds, top - 0.1, ClassOf(rows[i]->entry), 1,
+               absl::StrFormat("%s: %.1f ms", comparison.entries[rows[i]->entry].label,
+                               1e3 * rows[i]->image_seconds));
   }
   return chart.Svg();
 }
@@ -110,9 +121,11 @@ std::string ToHtml(const Comparison& comparison) {
       "compare</title>\n<style>\n",
       kChartStyle, Style(), "</style>\n<h1>hfwa-eval compare</h1>\n<p>Percent, mean \u00b1 ",
       "deviation over draws of references; AUPRO by the protocols named.</p>\n<table>\n");
-  for (const Entry& entry : comparison.entries) {
-    absl::StrAppend(&html, "<tr><td>", EscapeHtml(entry.label), "</td><td>",
-                    EscapeHtml(entry.method), "</td><td>", EscapeHtml(entry.model), "</td></tr>\n");
+  for (size_t e = 0; e < comparison.entries.size(); ++e) {
+    const Entry& entry = comparison.entries[e];
+    absl::StrAppend(&html, "<tr><td><span class=\"key ", ClassOf(e), "\">\u25a0</span> ",
+                    EscapeHtml(entry.label), "</td><td>", EscapeHtml(entry.method), "</td><td>",
+                    EscapeHtml(entry.model), "</td></tr>\n");
   }
   html += "</table>\n<div class=\"charts\">\n";
   const auto charts = [&](std::optional<size_t> data, const std::string& name) {

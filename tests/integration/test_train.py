@@ -1,9 +1,10 @@
 """hfwa-train killed with SIGKILL at random instants and resumed ends in the bits of a run that was left alone,
-and hfwa-server serves what it wrote.
+hfwa-server serves what it wrote, and hfwa-eval compares it with other models.
 
 HFWA_TRAIN_KILLS and HFWA_TRAIN_SEED choose how often and which instants; a failure prints both.
 """
 
+import json
 import os
 import pathlib
 import random
@@ -82,6 +83,25 @@ class TrainTest(TestCase):
             # Without references what was learnt is all that judges.
             good, bad = (client.detect("bolt", make(1)).raw for make in (images.good, images.bad))
             self.assertNotEqual(good, bad)
+
+    def test_trained_variants_stand_side_by_side(self):
+        linear, page, numbers = self.folder / "linear", self.folder / "compare.html", self.folder / "compare.json"
+        self.train(linear, "--adapter", "linear")
+        done = subprocess.run(
+            [str(BIN / "hfwa-eval"), "--threads", "1", "compare", "--data", f"blots={self.folder / 'data'}",
+             "--model", str(MODEL), "--method", "hfwa,patchcore", "--entry", f"April-GAN=april-gan@{linear}",
+             "--entry", f"Linear=hfwa@{linear}", "--shots", "0,1", "--seeds", "2", "--html", str(page),
+             "--json", str(numbers)], capture_output=True, text=True, timeout=LIMIT)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        rows = json.loads(numbers.read_text())["rows"]
+        self.assertEqual([(row["entry"], row["shots"]) for row in rows],
+                         [("hfwa", 0), ("hfwa", 1), ("patchcore", 1), ("April-GAN", 0), ("April-GAN", 1),
+                          ("Linear", 0), ("Linear", 1)])
+        by_name = {(row["entry"], row["shots"]): row["metrics"]["image_auroc"] for row in rows}
+        # The same weights and, without references, the same image score.
+        self.assertEqual(by_name["April-GAN", 0], by_name["Linear", 0])
+        self.assertIn("not compared: patchcore, blots, no references", done.stdout)
+        self.assertIn("Time an image takes", page.read_text())
 
 
 if __name__ == "__main__":
