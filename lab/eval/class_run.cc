@@ -170,6 +170,17 @@ absl::StatusOr<std::unique_ptr<Detector>> ClassRun::Fit(const Method& method, co
   return detector;
 }
 
+std::vector<std::string> ClassRun::Kinds() const {
+  std::vector<std::string> kinds;
+  for (const Test& test : tests_) {
+    const std::string& kind = of_.test[test.item].kind;
+    if (test.anomalous && std::find(kinds.begin(), kinds.end(), kind) == kinds.end()) {
+      kinds.push_back(kind);
+    }
+  }
+  return kinds;
+}
+
 absl::StatusOr<Measurement> ClassRun::Measure(const Method& method, const Draw& draw) {
   Measurement result;
   result.method = method.name();
@@ -188,7 +199,7 @@ absl::StatusOr<Measurement> ClassRun::Measure(const Method& method, const Draw& 
                                          draw.shots, " were asked for")));
   }
   result.time.encode = EncodeSeconds(method);
-  Meters meters(options_, side_, any_mask_);
+  Meters meters(options_, side_, any_mask_, Kinds());
   for (const Test& test : tests_) {
     const Item& item = of_.test[test.item];
     HFWA_ASSIGN_OR_RETURN(const Features features, store_.Get(test.features));
@@ -209,7 +220,8 @@ absl::StatusOr<Measurement> ClassRun::Measure(const Method& method, const Draw& 
                                      .anomalous = test.anomalous,
                                      .mask_known = test.mask_known,
                                      .mask = test.mask,
-                                     .share = test.share},
+                                     .share = test.share,
+                                     .kind = item.kind},
                                     judgement));
   }
   HFWA_RETURN_IF_ERROR(meters.Finish(**detector, result));

@@ -56,6 +56,8 @@ class ClassRun {
   absl::Status LoadMaskOf(const Item& item, const image::Image& picture, Test& test);
   absl::StatusOr<size_t> EncodePicture(const Item& item, const image::Image& picture,
                                        bool reference);
+  // Of the test images' defects, in their order.
+  std::vector<std::string> Kinds() const;
   // Of a test image, in the mean: what the method needs of it.
   double EncodeSeconds(const Method& method) const;
   // Encoded now or before; absent where the image cannot be read.

@@ -200,7 +200,7 @@ absl::StatusOr<Comparison> Compare(const CompareOptions& options) {
       run.model = model;
       run.methods.clear();
       run.skip_unfit_methods = true;
-      run.sizes = run.levels = false;
+      run.sizes = run.kinds = run.levels = false;
       for (const Entry& entry : options.entries) {
         if (entry.model == model &&
             std::find(run.methods.begin(), run.methods.end(), entry.method) == run.methods.end()) {

@@ -31,6 +31,7 @@ struct EvaluationOptions {
   // The first file that cannot be used ends the run, or is left out of it and named in the result.
   OnBadInput on_bad_input = OnBadInput::kStop;
   bool sizes = true;   // also by size of the defect
+  bool kinds = true;   // also by kind of the defect, images alone
   bool levels = true;  // also by level of the model
   int pictures = 0;    // for the report, of each kind and class
   int curve_points = 0;

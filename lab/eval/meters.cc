@@ -40,7 +40,8 @@ Metric Called(const Scoring& scoring, absl::Span<const size_t> members,
 
 }  // namespace
 
-Meters::Meters(const EvaluationOptions& options, int side, bool any_mask)
+Meters::Meters(const EvaluationOptions& options, int side, bool any_mask,
+               const std::vector<std::string>& kinds)
     : options_(options),
       side_(side),
       any_mask_(any_mask),
@@ -54,16 +55,21 @@ Meters::Meters(const EvaluationOptions& options, int side, bool any_mask)
     AddPart({.name = "size <=10%", .above = one, .up_to = 0.1});
     AddPart({.name = "size >10%", .above = 0.1, .up_to = 1});
   }
+  if (options.kinds && kinds.size() > 1) {
+    for (const std::string& kind : kinds) {
+      AddPart({.name = absl::StrCat("kind ", kind), .kind = kind});
+    }
+  }
 }
 
 void Meters::AddPart(Part part) {
-  const bool whole = part.level < 0 && part.above < 0 && part.up_to >= 1;
+  const bool whole = part.level < 0 && part.above < 0 && part.up_to >= 1 && part.kind.empty();
   PixelOptions options;
   options.reference_protocol = true;
   options.memory_bytes = whole ? options_.memory_bytes / 2 : options_.memory_bytes / 2 / kPartsMax;
   options.scratch = options_.scratch;
   options.curve_points = whole ? options_.curve_points : 0;
-  if (any_mask_) part.pixels = std::make_unique<PixelMeter>(options);
+  if (any_mask_ && part.kind.empty()) part.pixels = std::make_unique<PixelMeter>(options);
   parts_.push_back(std::move(part));
 }
 
@@ -89,6 +95,7 @@ absl::Status Meters::AddTo(Part& part, const Image& image, const Judgement& judg
       (!image.mask_known || image.share <= part.above || image.share > part.up_to)) {
     return absl::OkStatus();
   }
+  if (!part.kind.empty() && image.anomalous && image.kind != part.kind) return absl::OkStatus();
   part.members.push_back(raws_.size());
   const at::Tensor map =
       (part.level < 0 ? judgement.map : judgement.levels[part.level]).contiguous();
@@ -122,7 +129,7 @@ absl::StatusOr<Subset> Meters::FinishPart(Part& part, const std::vector<Scoring>
   for (const size_t i : part.members) ++(labels_[i] != 0 ? subset.defects : subset.good);
   for (const Scoring& scoring : scorings) subset.images.push_back(Measure(part, scoring));
   if (part.pixels == nullptr) {
-    subset.pixels.ranking = Undefined("no masks");
+    subset.pixels.ranking = Undefined(part.kind.empty() ? "no masks" : "not by kind of defect");
     subset.pixels.aupro_sowa = subset.pixels.ranking.aupro;
     return subset;
   }

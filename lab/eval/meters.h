@@ -13,12 +13,14 @@
 
 namespace hfwa::lab {
 
-// All that is measured of a class with one detector: over all its images, by size of the defect and
-// by level of the model.
+// All that is measured of a class with one detector: over all its images, by size and kind of the
+// defect and by level of the model.
 class Meters {
  public:
-  // Maps have `side` pixels a side. Without `any_mask` there are no pixel metrics.
-  Meters(const EvaluationOptions& options, int side, bool any_mask);
+  // Maps have `side` pixels a side. Without `any_mask` there are no pixel metrics. `kinds` of the
+  // defects, each once.
+  Meters(const EvaluationOptions& options, int side, bool any_mask,
+         const std::vector<std::string>& kinds);
 
   struct Image {
     size_t item;
@@ -26,6 +28,7 @@ class Meters {
     bool mask_known;
     absl::Span<const uint8_t> mask;  // empty: no defect
     double share;                    // of the image that is defect
+    const std::string& kind;         // of the defect
   };
   // The judgement's map is finite.
   absl::Status Add(const Image& image, const Judgement& judgement);
@@ -40,6 +43,7 @@ class Meters {
     int level = -1;     // whose map; -1: all levels'
     double above = -1;  // the defects' share of the image: above < share <= up_to
     double up_to = 1;
+    std::string kind = {};  // the defects'; of images alone. Empty: any
     std::unique_ptr<PixelMeter> pixels = nullptr;
     std::vector<size_t> members = {};  // among the images
     std::vector<RawScore> raws = {};   // of a level, one an image

@@ -34,7 +34,7 @@ struct PixelResult {
 // Some of a class's test images: all, or all good ones with the defects of one size; or all by one
 // level's map.
 struct Subset {
-  std::string name;  // "all", "size <0.5%", "level H1"
+  std::string name;  // "all", "size <0.5%", "kind crack", "level H1"
   int good = 0;
   int defects = 0;
   std::vector<ImageMetrics> images;

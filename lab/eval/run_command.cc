@@ -84,6 +84,7 @@ void AddOptions(CLI::App& command, RunArguments& arguments) {
   command.add_option("--references", options.references,
                      "File that lists references, one path of the set a line, instead of draws");
   command.add_flag("!--no-sizes", options.sizes, "Not by size of the defect");
+  command.add_flag("!--no-kinds", options.kinds, "Not by kind of the defect");
   command.add_flag("!--no-levels", options.levels, "Not by level of the model");
   command.add_option("--json", arguments.json, "Writes everything here");
   command.add_option("--csv", arguments.csv, "Writes a row a measurement here");

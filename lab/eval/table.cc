@@ -28,6 +28,11 @@ const std::vector<Heading>& PaperColumns() {
       {Column::kAuproSowa, "AUPRO sowa"},    {Column::kAuproAnomalib, "AUPRO anomalib"}};
   return *kHeadings;
 }
+const std::vector<Heading>& ImageColumns() {
+  static const auto* const kHeadings =
+      new std::vector<Heading>(PaperColumns().begin(), PaperColumns().begin() + 3);
+  return *kHeadings;
+}
 const std::vector<Heading>& ServiceColumns() {
   static const auto* const kHeadings =
       new std::vector<Heading>{{Column::kImageAuroc, "image AUROC"},
@@ -37,6 +42,18 @@ const std::vector<Heading>& ServiceColumns() {
                                {Column::kDefectsCalled, "defects called anomalous"}};
   return *kHeadings;
 }
+
+// Subsets that make a table of their own.
+struct Division {
+  const char* prefix;  // of their names
+  const char* by;
+  const char* first;  // heading of the first column
+  const char* whole;  // what all of them together are called there; empty: not shown
+  bool images_alone;
+};
+constexpr Division kDivisions[] = {{"size ", "size of the defect", "share of the image", "", false},
+                                   {"kind ", "kind of the defect", "kind", "", true},
+                                   {"level ", "level", "level", "fused", false}};
 
 // As long as a terminal shows it: bytes that continue a character take no place.
 size_t Width(const std::string& text) {
@@ -152,19 +169,19 @@ std::vector<Table> MakeTables(const EvaluationResult& result,
                                                 : ClassLabel(average);
                                    }));
       }
-      for (const char* prefix : {"size ", "level "}) {
+      for (const Division& division : kDivisions) {
+        const bool levels = division.whole[0] != 0;
         Table table = MakeTable(
-            absl::StrCat(title, ": by ", prefix[0] == 's' ? "size of the defect" : "level",
-                         one_class ? "" : ", mean over classes"),
-            prefix[0] == 's' ? "share of the image" : "level", PaperColumns(), of,
+            absl::StrCat(title, ": by ", division.by, one_class ? "" : ", mean over classes"),
+            division.first, division.images_alone ? ImageColumns() : PaperColumns(), of,
             [&](const Average& average) -> std::string {
               if (average.scoring != scorings.front() || !average.class_name.empty()) return "";
-              if (prefix[0] == 'l' && average.subset == "all") return "fused";
-              if (!absl::StartsWith(average.subset, prefix)) return "";
-              return std::string(absl::StripPrefix(average.subset, prefix));
+              if (levels && average.subset == "all") return division.whole;
+              if (!absl::StartsWith(average.subset, division.prefix)) return "";
+              return std::string(absl::StripPrefix(average.subset, division.prefix));
             });
         // The fused maps alone would repeat the first table.
-        if (table.rows.size() > (prefix[0] == 'l' ? 1U : 0U)) tables.push_back(std::move(table));
+        if (table.rows.size() > (levels ? 1U : 0U)) tables.push_back(std::move(table));
       }
     }
   }

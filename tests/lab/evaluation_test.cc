@@ -170,6 +170,34 @@ TEST_F(EvaluationTest, splits_defects_by_size_and_maps_by_level) {
   EXPECT_TRUE(Part(got, "all").images[1].good_called_anomalous.defined());
 }
 
+TEST_F(EvaluationTest, splits_defects_by_kind) {
+  for (int i = 0; i < 2; ++i) Write(absl::StrCat("wood/test/hole/", i), Texture(90 + i, 30));
+  options_.classes = {"cloth", "wood"};
+  const auto result = Evaluate(options_);
+  ASSERT_TRUE(result.ok()) << result.status();
+  const Measurement& wood = result->measurements[1];
+  EXPECT_EQ(Part(wood, "kind spot").defects, 4);
+  EXPECT_EQ(Part(wood, "kind hole").defects, 2);
+  EXPECT_EQ(Part(wood, "kind hole").good, 4);
+  EXPECT_THAT(Part(wood, "kind hole").pixels.ranking.auroc.undefined, "not by kind of defect");
+  // Pairs of a good and a defective one, counted.
+  std::vector<double> good, holes;
+  for (const ImageScore& score : wood.scores) {
+    const Item& item = ReadDataSet(folder_.root())->classes[1].test[score.item];
+    if (!item.anomalous) good.push_back(score.score);
+    if (item.kind == "hole") holes.push_back(score.score);
+  }
+  double won = 0;
+  for (const double g : good) {
+    for (const double h : holes) won += h > g ? 1 : h == g ? 0.5 : 0;
+  }
+  EXPECT_DOUBLE_EQ(Part(wood, "kind hole").images[0].ranking.auroc.value, won / 8);
+  // With one kind alone there is nothing to split.
+  for (const Subset& subset : result->measurements[0].subsets) {
+    EXPECT_THAT(subset.name, testing::Not(testing::StartsWith("kind")));
+  }
+}
+
 TEST_F(EvaluationTest, gives_the_same_numbers_with_tokens_in_a_file) {
   options_.shots = {0, 1, 2};
   options_.seeds = 2;
