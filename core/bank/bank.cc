@@ -90,17 +90,17 @@ absl::StatusOr<std::shared_ptr<const Bank>> Bank::Create(
   }
 }
 
-Bank::Selection Bank::Coreset(double ratio, std::optional<int> left_out) const {
+Bank::Selection Bank::Coreset(double ratio, Span left_out) const {
+  const int64_t gap = left_out.first * patches_, width = left_out.count * patches_;
   Selection selection;
   for (const auto& level : tokens_.levels) {
     at::Tensor rows = level->Get(0, tokens_.rows).cpu();
-    const int64_t gap = left_out.value_or(references_) * patches_;
-    if (left_out.has_value()) {
+    if (width > 0) {
       rows = at::cat(
-          {rows.narrow(0, 0, gap), rows.narrow(0, gap + patches_, rows.size(0) - gap - patches_)});
+          {rows.narrow(0, 0, gap), rows.narrow(0, gap + width, rows.size(0) - gap - width)});
     }
-    auto chosen = bank::Coreset(rows, references_ - (left_out.has_value() ? 1 : 0), ratio);
-    for (int64_t& row : chosen) row += row >= gap ? patches_ : 0;
+    auto chosen = bank::Coreset(rows, references_ - left_out.count, ratio);
+    for (int64_t& row : chosen) row += row >= gap ? width : 0;
     selection.push_back(std::move(chosen));
   }
   return selection;

@@ -36,9 +36,14 @@ class Bank {
       const std::function<absl::StatusOr<at::Tensor>(int)>& tokens_of,
       const Selection& selection = {});
 
-  // The coreset (coreset.h) of a bank of all rows. With `left_out`, that of a bank without this
-  // reference: there is at least one other.
-  Selection Coreset(double ratio, std::optional<int> left_out = std::nullopt) const;
+  // References first to first + count - 1.
+  struct Span {
+    int first = 0;
+    int count = 0;
+  };
+  // The coreset (coreset.h) of a bank of all rows, or of a bank without those left out: there is at
+  // least one other reference.
+  Selection Coreset(double ratio, Span left_out = {0, 0}) const;
   // The selected rows of a bank of all rows.
   absl::StatusOr<std::shared_ptr<const Bank>> Keep(const kernels::Kernels& kernels,
                                                    const Selection& selection) const;

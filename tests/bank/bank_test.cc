@@ -156,7 +156,15 @@ TEST(BankTest, a_coreset_keeps_a_row_of_each_and_leaves_one_out_as_if_it_were_no
     for (auto& rows : expected) {
       for (int64_t& row : rows) row += row >= 9 ? 9 : 0;
     }
-    EXPECT_EQ(full->Coreset(ratio, 1), expected);
+    EXPECT_EQ(full->Coreset(ratio, {1, 1}), expected);
+    // And so do 0 and 3 without the two between.
+    const auto outer =
+        *Bank::Create(2, *kFp32, [](int k) { return RandomTokens(k == 0 ? 100 : 103); });
+    expected = outer->Coreset(ratio);
+    for (auto& rows : expected) {
+      for (int64_t& row : rows) row += row >= 9 ? 18 : 0;
+    }
+    EXPECT_EQ(full->Coreset(ratio, {1, 2}), expected);
   }
 }
 
