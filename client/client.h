@@ -93,9 +93,9 @@ class Client {
   absl::Status ListProducts(const std::function<bool(const v1::Product&)>& visit,
                             const CallOptions& options = {});
   absl::StatusOr<std::vector<v1::Product>> ListProducts(const CallOptions& options = {});
-  // `fields`: any of display_name, class_name, labels, threshold, coreset_ratio; a named one that
-  // is unset in `product` is cleared. With an etag in `product`: ABORTED if it is not the current
-  // one.
+  // `fields`: any of display_name, class_name, labels, threshold, coreset_ratio, method; a named
+  // one that is unset in `product` is cleared. With an etag in `product`: ABORTED if it is not the
+  // current one.
   absl::StatusOr<v1::Product> UpdateProduct(const v1::Product& product,
                                             const std::vector<std::string>& fields,
                                             const CallOptions& options = {});

@@ -98,6 +98,10 @@ std::string ReferenceNameOf(const std::string& product_id, const std::string& re
   return absl::StrCat("products/", product_id, "/references/", reference_id);
 }
 
+store::Method MethodOf(v1::Product::Method method) {
+  return method == v1::Product::ANOMALY_DINO ? store::Method::kAnomalyDino : store::Method::kHfwa;
+}
+
 void FillProduct(const store::Product& product, const engine::Calibration* calibration,
                  v1::Product* out) {
   out->set_name(ProductName(product.id));
@@ -107,6 +111,8 @@ void FillProduct(const store::Product& product, const engine::Calibration* calib
   out->mutable_labels()->insert(product.labels.begin(), product.labels.end());
   if (product.threshold.has_value()) out->set_threshold(*product.threshold);
   if (product.coreset_ratio < 1) out->set_coreset_ratio(product.coreset_ratio);
+  out->set_method(product.method == store::Method::kAnomalyDino ? v1::Product::ANOMALY_DINO
+                                                                : v1::Product::HFWA);
   if (calibration != nullptr) {
     out->set_calibration_state(StateOf(calibration->state));
     if (calibration->threshold.has_value()) out->set_effective_threshold(*calibration->threshold);
@@ -183,6 +189,7 @@ void FillDetectResponse(const v1::DetectRequest& request, const std::string& mod
   if (result.text_probability.has_value())
     out->mutable_raw()->set_text_probability(*result.text_probability);
   out->mutable_raw()->set_map_max(result.map_max);
+  if (result.top_patches.has_value()) out->mutable_raw()->set_top_patches(*result.top_patches);
   if (result.map.has_value()) FillMap(std::move(*result.map), out->mutable_map());
   for (engine::RenderedMap& map : result.level_maps) FillMap(std::move(map), out->add_level_maps());
   for (const image::Region& region : result.regions) FillRegion(region, out->add_regions());

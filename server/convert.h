@@ -14,6 +14,9 @@ namespace hfwa::server {
 std::string ProductName(const std::string& product_id);
 std::string ReferenceNameOf(const std::string& product_id, const std::string& reference_id);
 
+// HFWA where nothing is said.
+store::Method MethodOf(v1::Product::Method method);
+
 // `calibration` is null when it could not be found out: state UNSPECIFIED.
 void FillProduct(const store::Product& product, const engine::Calibration* calibration,
                  v1::Product* out);

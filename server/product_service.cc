@@ -67,6 +67,7 @@ absl::Status Create(const Shared& shared, Call& call, const v1::CreateProductReq
   if (request.product().has_threshold()) product.threshold = request.product().threshold();
   if (request.product().has_coreset_ratio())
     product.coreset_ratio = request.product().coreset_ratio();
+  product.method = MethodOf(request.product().method());
   call.Note("product", product.id);
   const std::string name = ProductName(product.id);
   auto created = shared.engine->store().CreateProduct(std::move(product), retry);
@@ -116,8 +117,7 @@ absl::Status Update(const Shared& shared, Call& call, const v1::UpdateProductReq
   const store::Retry retry = RetryOf("UpdateProduct", request, &violations);
   HFWA_RETURN_IF_ERROR(violations.status());
   call.Note("product", id);
-  const auto product =
-      shared.engine->store().UpdateProduct(id, patch, request.product().etag(), retry);
+  const auto product = shared.engine->UpdateProduct(id, patch, request.product().etag(), retry);
   if (!product.ok()) return FromStore(product.status(), kProductType, request.product().name());
   FillCalibratedProduct(shared, *product, out);
   return absl::OkStatus();

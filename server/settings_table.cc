@@ -151,7 +151,7 @@ const std::vector<Setting>& Table() {
       {"max-references",
        T::kInteger,
        "256",
-       "Most references of a product.",
+       "Most references of a product; an eighth with method ANOMALY_DINO.",
        1,
        100000,
        {},

@@ -7,6 +7,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "core/base/strings.h"
+#include "server/convert.h"
 
 namespace hfwa::server {
 namespace {
@@ -124,6 +125,9 @@ void CheckProductFields(const v1::Product& product, Violations* violations) {
       !(product.coreset_ratio() > 0 && product.coreset_ratio() <= 1)) {
     violations->Add("product.coreset_ratio", "must be more than 0 and at most 1");
   }
+  if (!v1::Product::Method_IsValid(product.method())) {
+    violations->Add("product.method", "must be HFWA or ANOMALY_DINO");
+  }
 }
 
 store::ProductPatch CheckUpdateMask(const v1::UpdateProductRequest& request,
@@ -139,7 +143,7 @@ store::ProductPatch CheckUpdateMask(const v1::UpdateProductRequest& request,
   int shown = 0;
   for (const std::string& path : paths) {
     if (path == "*" || path == "display_name" || path == "class_name" || path == "labels" ||
-        path == "threshold" || path == "coreset_ratio") {
+        path == "threshold" || path == "coreset_ratio" || path == "method") {
       continue;
     }
     if (++shown > 4) break;
@@ -162,6 +166,9 @@ store::ProductPatch CheckUpdateMask(const v1::UpdateProductRequest& request,
   }
   if (all || named("coreset_ratio") || (none && product.has_coreset_ratio())) {
     patch.coreset_ratio = product.has_coreset_ratio() ? product.coreset_ratio() : 1;
+  }
+  if (all || named("method") || (none && product.method() != v1::Product::METHOD_UNSPECIFIED)) {
+    patch.method = MethodOf(product.method());
   }
   return patch;
 }

@@ -169,6 +169,7 @@ std::string Judge::Row(const Pending& file, const v1::DetectResponse& response, 
       json["text_probability"] = response.raw().text_probability();
     }
     json["map_max"] = response.raw().map_max();
+    if (response.raw().has_top_patches()) json["top_patches"] = response.raw().top_patches();
     json["regions"] = RegionsJson(response);
     json["product_revision"] = response.product_revision();
     json["model_digest"] = response.model_digest();

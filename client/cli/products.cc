@@ -1,3 +1,4 @@
+#include <map>
 #include <memory>
 #include <optional>
 #include <ostream>
@@ -21,10 +22,26 @@ struct ProductArguments {
   std::optional<double> threshold;
   bool auto_threshold = false;
   std::optional<double> coreset_ratio;
+  std::optional<v1::Product::Method> method;
   bool yes = false;
 };
 
 std::string Id(const std::string& name) { return name.substr(name.rfind('/') + 1); }
+
+// What --method takes.
+const std::map<std::string, v1::Product::Method>& Methods() {
+  static const std::map<std::string, v1::Product::Method> methods{
+      {"hfwa", v1::Product::HFWA}, {"anomaly-dino", v1::Product::ANOMALY_DINO}};
+  return methods;
+}
+
+// A number where a later server knows more than this program.
+std::string ShowMethod(v1::Product::Method method) {
+  for (const auto& [name, known] : Methods()) {
+    if (known == method) return name;
+  }
+  return absl::StrCat(static_cast<int>(method));
+}
 
 std::string State(const v1::Product& product) {
   return v1::Product::CalibrationState_Name(product.calibration_state());
@@ -44,6 +61,7 @@ void Show(const Context& context, const v1::Product& product) {
        absl::StrCat(ShowThreshold(product.has_effective_threshold(), product.effective_threshold()),
                     " (", State(product), ")")},
       {"coreset ratio", absl::StrCat(product.has_coreset_ratio() ? product.coreset_ratio() : 1)},
+      {"method", ShowMethod(product.method())},
       {"revision", Id(product.revision())},
       {"created", ShowTime(product.create_time())},
       {"updated", ShowTime(product.update_time())},
@@ -83,6 +101,10 @@ absl::StatusOr<std::vector<std::string>> Fill(const ProductArguments& arguments,
   if (arguments.coreset_ratio.has_value()) {
     product.set_coreset_ratio(*arguments.coreset_ratio);
     fields.push_back("coreset_ratio");
+  }
+  if (arguments.method.has_value()) {
+    product.set_method(*arguments.method);
+    fields.push_back("method");
   }
   return fields;
 }
@@ -176,6 +198,12 @@ void AddFields(CLI::App& app, ProductArguments& arguments) {
                  "Share of the references' patches that the memory bank keeps; default 1")
       ->type_name("0..1")
       ->check(CLI::Range(0.0, 1.0));
+  app.add_option(
+         "--method", arguments.method,
+         "How parts are judged: hfwa, the default, or anomaly-dino for parts that lie in any "
+         "orientation (eight times the memory bank, without language)")
+      ->type_name("hfwa|anomaly-dino")
+      ->transform(CLI::CheckedTransformer(Methods()));
 }
 
 }  // namespace

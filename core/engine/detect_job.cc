@@ -138,7 +138,7 @@ void DetectJob::Took(Stage stage, absl::Duration duration) {
 FinishRequest FinishOf(const DetectJob& job) {
   const DetectOutputs& outputs = job.call.outputs;
   const bool drawn = DrawnByDevice(outputs);
-  return {.wanted = !outputs.level_maps,
+  return {.wanted = !outputs.level_maps && job.product_bank->method == store::Method::kHfwa,
           .bank = job.product_bank->bank,
           .values = outputs.regions || (outputs.map && !drawn),
           .coloured = drawn,
@@ -150,9 +150,10 @@ absl::Status Judge(DetectJob& job, const Clock& clock) {
   const absl::Duration start = clock.SteadyNow();
   DetectResult& result = job.result;
   const scoring::ScoreModel& score_model = job.product_bank->score_model;
+  const double distance = result.top_patches.value_or(result.map_max);
   result.score =
-      score_model.Score({.text_probability = result.text_probability, .map_max = result.map_max});
-  if (!std::isfinite(result.score) || !std::isfinite(result.map_max)) {
+      score_model.Score({.text_probability = result.text_probability, .map_max = distance});
+  if (!std::isfinite(result.score) || !std::isfinite(result.map_max) || !std::isfinite(distance)) {
     return absl::InternalError("the model's answer is not finite");
   }
   result.threshold = job.manual_threshold ? job.manual_threshold : score_model.threshold();

@@ -54,7 +54,7 @@ class DetectJob {
 };
 
 // What the device is to do for the job beyond encoding, if it finishes batches: not the maps of
-// single levels, which few want.
+// single levels, which few want, and not for methods that few products have.
 FinishRequest FinishOf(const DetectJob& job);
 
 // Score, threshold, verdict, maps and regions into job.result; everything after the device.

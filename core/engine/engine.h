@@ -45,7 +45,8 @@ inline int64_t BytesOf(const ImageInput& image) {
 }
 
 enum class CalibrationState { kUncalibrated, kProvisional, kCalibrated, kManual };
-enum class Method { kZeroShot, kFewShot, kFewShotVisualOnly };
+// How an image was judged.
+enum class Method { kZeroShot, kFewShot, kFewShotVisualOnly, kAnomalyDino };
 enum class Verdict { kUnspecified, kGood, kAnomalous };
 enum class MapFormat { kPngColor, kPngGray16, kFloat32 };
 enum class MapSize { kGrid, kModel, kImage };
@@ -80,6 +81,8 @@ struct DetectResult {
   Method method = Method::kZeroShot;
   std::optional<double> text_probability;
   double map_max = 0;
+  // Mean of the patches that stand out most (maps.h), where the method scores by them.
+  std::optional<double> top_patches;
   std::optional<RenderedMap> map;
   std::vector<RenderedMap> level_maps;
   std::vector<image::Region> regions;
@@ -157,11 +160,17 @@ class Engine {
 
   // Never blocks on the device; `call.done` gets the outcome. Codes: NOT_FOUND (product),
   // INVALID_ARGUMENT (image, with kFieldPayload), FAILED_PRECONDITION (NO_REFERENCES: few-shot-only
-  // model, empty product), RESOURCE_EXHAUSTED (QUEUE_FULL, with kRetryPayload), DEADLINE_EXCEEDED,
-  // CANCELLED, UNAVAILABLE (DRAINING, DEVICE_FAILED).
+  // model or method, empty product), RESOURCE_EXHAUSTED (QUEUE_FULL, with kRetryPayload),
+  // DEADLINE_EXCEEDED, CANCELLED, UNAVAILABLE (DRAINING, DEVICE_FAILED).
   virtual void Detect(DetectCall call) = 0;
 
   virtual absl::StatusOr<std::unique_ptr<Registration>> Register(const std::string& product_id) = 0;
+  // As the store does, and FAILED_PRECONDITION where a change of method would make a bank of more
+  // pictures than a product may have.
+  virtual absl::StatusOr<store::Product> UpdateProduct(const std::string& product_id,
+                                                       store::ProductPatch patch,
+                                                       const std::string& etag,
+                                                       const store::Retry& retry) = 0;
   // The answer to an earlier registration of this id, if there was one.
   virtual absl::StatusOr<std::optional<std::string>> FindReply(const store::Retry& retry) = 0;
   virtual absl::StatusOr<store::Product> DeleteReference(const std::string& product_id,

@@ -19,7 +19,9 @@
 #include "core/engine/encoder.h"
 #include "core/engine/image_input.h"
 #include "core/engine/maps.h"
+#include "core/engine/method.h"
 #include "core/engine/product_banks.h"
+#include "core/engine/reference_features.h"
 #include "core/engine/registration.h"
 #include "core/engine/tensor_pool.h"
 #include "core/store/feature_cache.h"
@@ -60,8 +62,8 @@ class LocalEngine final : public Engine {
                  options.hang_limit, clock, observer),
         buffers_(InputShape(encoder_.model()), encoder_.model().options().device != "cpu",
                  static_cast<size_t>(options.queue_images)),
-        banks_(store_.get(), &features_, &encoder_, &buffers_, options.decode,
-               options.bank_cache_bytes),
+        references_(store_.get(), &features_, &encoder_, &buffers_, options.decode),
+        banks_(store_.get(), &features_, &encoder_, &references_, options.bank_cache_bytes),
         admission_(options.queue_images, options.queue_bytes, &encoder_),
         pool_("hfwa-decode", DecodeThreads(options),
               static_cast<size_t>(2 * options.queue_images) + 64) {
@@ -100,6 +102,9 @@ class LocalEngine final : public Engine {
   absl::StatusOr<store::Product> DeleteReference(const std::string& product_id,
                                                  const std::string& reference_id,
                                                  const store::Retry& retry) override;
+  absl::StatusOr<store::Product> UpdateProduct(const std::string& product_id,
+                                               store::ProductPatch patch, const std::string& etag,
+                                               const store::Retry& retry) override;
   absl::Status DeleteProduct(const std::string& product_id, const std::string& etag,
                              const store::Retry& retry) override;
   absl::StatusOr<Calibration> GetCalibration(const store::Product& product) override;
@@ -142,6 +147,7 @@ class LocalEngine final : public Engine {
   store::FeatureCache features_;
   Encoder encoder_;
   TensorPool buffers_;
+  ReferenceFeatures references_;
   ProductBanks banks_;
   Admission admission_;
 
@@ -236,15 +242,20 @@ absl::Status LocalEngine::PrepareOrFail(const std::shared_ptr<DetectJob>& job) {
 
 absl::Status LocalEngine::Encode(const std::shared_ptr<DetectJob>& job, at::Tensor image) {
   const bool has_bank = job->product_bank->bank != nullptr;
-  if (!has_bank && !info_.has_language) {
-    return Annotate(absl::FailedPreconditionError("the product has no reference image, and this "
-                                                  "model has no language side to judge without"),
-                    "NO_REFERENCES");
+  const store::Method method = job->product_bank->method;
+  const bool with_language = UsesLanguage(encoder_.model().config(), method);
+  if (!has_bank && !with_language) {
+    return Annotate(
+        absl::FailedPreconditionError(absl::StrCat("the product has no reference image, and ",
+                                                   info_.has_language ? "its method" : "this model",
+                                                   " has no language side to judge without")),
+        "NO_REFERENCES");
   }
   job->result.revision = job->product_bank->revision;
-  job->result.method = !has_bank            ? Method::kZeroShot
-                       : info_.has_language ? Method::kFewShot
-                                            : Method::kFewShotVisualOnly;
+  job->result.method = method == store::Method::kAnomalyDino ? Method::kAnomalyDino
+                       : !has_bank                           ? Method::kZeroShot
+                       : with_language                       ? Method::kFewShot
+                                                             : Method::kFewShotVisualOnly;
   job->result.grid_size = info_.grid_size;
   HFWA_RETURN_IF_ERROR(job->CheckAlive());
 
@@ -300,8 +311,10 @@ absl::Status LocalEngine::MatchAndMap(DetectJob& job, Encoded& encoded) {
   job.Took(Stage::kQueue, encoded.queue_time);
   job.Took(Stage::kEncode, encoded.encode_time);
   job.result.batch_size = encoded.batch_size;
-  if (encoded.language_diff.defined()) job.result.text_probability = encoded.text_probability;
   const model::ModelConfig& config = encoder_.model().config();
+  const store::Method method = job.product_bank->method;
+  const bool with_language = UsesLanguage(config, method);
+  if (with_language) job.result.text_probability = encoded.text_probability;
   if (encoded.finished.has_value()) {
     job.Took(Stage::kMatch, encoded.finish_time);  // the device does not stop between the two
     job.result.map_max = encoded.finished->maximum;
@@ -316,11 +329,13 @@ absl::Status LocalEngine::MatchAndMap(DetectJob& job, Encoded& encoded) {
   const absl::Duration matched = clock_->SteadyNow();
   if (few.defined()) job.Took(Stage::kMatch, matched - start);
 
-  const at::Tensor map = CombinedMap(config, encoded.language_diff, few);
-  job.result.map_max = map.max().item<float>();
-  job.map = ToFloatMap(map);
+  const Judged judged = JudgeMatches(config, method, encoded.language_diff, few);
+  job.result.map_max = judged.map_max;
+  job.result.top_patches = judged.top_patches;
+  job.map = ToFloatMap(judged.map);
   if (job.call.outputs.level_maps) {
-    const at::Tensor levels = LevelMaps(config, encoded.language_diff, few);
+    const at::Tensor levels =
+        LevelMaps(config, with_language ? encoded.language_diff : at::Tensor(), few);
     for (int64_t i = 0; i < levels.size(0); ++i) job.level_maps.push_back(ToFloatMap(levels[i]));
   }
   job.result.times.stage[static_cast<int>(Stage::kScore)] = clock_->SteadyNow() - matched;
@@ -332,6 +347,7 @@ absl::StatusOr<std::unique_ptr<Registration>> LocalEngine::Register(const std::s
   HFWA_ASSIGN_OR_RETURN(store::Product product, store_->GetProduct(product_id));
   const LocalRegistration::Parts parts{.store = store_.get(),
                                        .banks = &banks_,
+                                       .features = &references_,
                                        .model = &encoder_.model(),
                                        .admission = &admission_,
                                        .buffers = &buffers_,
@@ -351,8 +367,16 @@ absl::StatusOr<store::Product> LocalEngine::DeleteReference(const std::string& p
   HFWA_ASSIGN_OR_RETURN(store::Product product,
                         store_->DeleteReference(product_id, reference_id, retry));
   HFWA_RETURN_IF_ERROR(banks_.Refresh(product));
-  if (reference.ok()) features_.Remove(reference->sha256);
+  if (reference.ok()) references_.Remove(reference->sha256);
   return product;
+}
+
+absl::StatusOr<store::Product> LocalEngine::UpdateProduct(const std::string& product_id,
+                                                          store::ProductPatch patch,
+                                                          const std::string& etag,
+                                                          const store::Retry& retry) {
+  patch.pictures_max = options_.references_max;
+  return store_->UpdateProduct(product_id, patch, etag, retry);
 }
 
 absl::Status LocalEngine::DeleteProduct(const std::string& product_id, const std::string& etag,
@@ -363,7 +387,7 @@ absl::Status LocalEngine::DeleteProduct(const std::string& product_id, const std
   banks_.Drop(product_id);
   if (revision.ok()) {
     for (const store::Reference& reference : revision->references)
-      features_.Remove(reference.sha256);
+      references_.Remove(reference.sha256);
   }
   return absl::OkStatus();
 }

@@ -13,8 +13,8 @@
 #include "core/bank/coreset.h"
 #include "core/base/sha256.h"
 #include "core/base/status_macros.h"
-#include "core/engine/image_input.h"
-#include "core/engine/maps.h"
+#include "core/base/strings.h"
+#include "core/engine/method.h"
 
 namespace hfwa::engine {
 namespace {
@@ -22,19 +22,21 @@ namespace {
 // References that are judged against the others; more would only cost time.
 constexpr int kJudgedMax = 16;
 
+// Pictures of the largest bank of which a coreset without each reference is made; the time for all
+// of them grows with the third power.
+constexpr int kLeftOutPicturesMax = 64;
+
 // Banks that are built at a time for calls that wait; the device is what limits them.
 constexpr int kBuilders = 2;
 
 }  // namespace
 
-ProductBanks::ProductBanks(store::Store* store, store::FeatureCache* features, Encoder* encoder,
-                           TensorPool* buffers, const image::DecodeOptions& decode,
-                           int64_t bytes_max)
+ProductBanks::ProductBanks(store::Store* store, store::FeatureCache* cache, Encoder* encoder,
+                           ReferenceFeatures* features, int64_t bytes_max)
     : store_(store),
-      features_(features),
+      cache_(cache),
       encoder_(encoder),
-      buffers_(buffers),
-      decode_(decode),
+      features_(features),
       bytes_max_(bytes_max),
       // One task for each product with calls that wait, and those are bounded by admission.
       builders_("hfwa-banks", kBuilders, std::numeric_limits<size_t>::max()) {}
@@ -44,7 +46,7 @@ ProductBanks::ProductBanks(store::Store* store, store::FeatureCache* features, E
 bool ProductBanks::Fits(const ProductBank& bank, const store::Product& product) const {
   return bank.product_uid == product.uid &&
          bank.class_index == encoder_->model().ClassIndex(product.class_name) &&
-         bank.coreset_ratio == product.coreset_ratio;
+         bank.coreset_ratio == product.coreset_ratio && bank.method == product.method;
 }
 
 ProductBanks::Snapshot ProductBanks::Find(const store::Product& product, bool any_revision) {
@@ -171,6 +173,7 @@ absl::StatusOr<ProductBanks::Snapshot> ProductBanks::Build(const store::Product&
   snapshot->class_index = class_index;
   snapshot->score_model = scoring::ScoreModel::ZeroShot(encoder_->model().config().levels());
   snapshot->coreset_ratio = product.coreset_ratio;
+  snapshot->method = product.method;
   if (revision.references.empty()) return snapshot;
   store::Product built = product;
   built.revision = revision.number;
@@ -179,13 +182,17 @@ absl::StatusOr<ProductBanks::Snapshot> ProductBanks::Build(const store::Product&
 }
 
 absl::StatusOr<std::shared_ptr<const bank::Bank>> ProductBanks::MakeBank(
-    const store::Revision& revision, int class_index, const bank::Bank::Selection& selection) {
+    const store::Revision& revision, const ProductBank& snapshot,
+    const bank::Bank::Selection& selection) {
+  const int each = store::PicturesPerReference(snapshot.method);
   return bank::Bank::Create(
-      static_cast<int>(revision.references.size()), encoder_->model().kernels(),
-      [&](int k) -> absl::StatusOr<at::Tensor> {
+      each * static_cast<int>(revision.references.size()), encoder_->model().kernels(),
+      [&](int picture) -> absl::StatusOr<at::Tensor> {
+        const store::Reference& reference =
+            revision.references[static_cast<size_t>(picture / each)];
         HFWA_ASSIGN_OR_RETURN(
-            const Features features,
-            LoadFeatures(revision.references[static_cast<size_t>(k)].sha256, class_index));
+            const ReferenceFeatures::Features features,
+            features_->Load(reference.sha256, picture % each, snapshot.class_index));
         return features.tokens.to(encoder_->model().options().device);
       },
       selection);
@@ -198,21 +205,18 @@ absl::Status ProductBanks::Fill(ProductBank& snapshot, const store::Revision& re
   const auto score_model = LoadScoreModel(product, class_index);
   auto selection = all ? bank::Bank::Selection() : LoadCoreset(product);
   if (score_model.ok() && selection.ok()) {
-    HFWA_ASSIGN_OR_RETURN(snapshot.bank, MakeBank(revision, class_index, *selection));
+    HFWA_ASSIGN_OR_RETURN(snapshot.bank, MakeBank(revision, snapshot, *selection));
     snapshot.score_model = *score_model;
     return absl::OkStatus();
   }
-  HFWA_ASSIGN_OR_RETURN(const auto full, MakeBank(revision, class_index, {}));
+  HFWA_ASSIGN_OR_RETURN(const auto full, MakeBank(revision, snapshot, {}));
   snapshot.bank = full;
   if (!all) {
     selection = full->Coreset(product.coreset_ratio);
     HFWA_ASSIGN_OR_RETURN(snapshot.bank, full->Keep(encoder_->model().kernels(), *selection));
     SaveCoreset(product, *selection);
   }
-  HFWA_ASSIGN_OR_RETURN(
-      snapshot.score_model,
-      Calibrate({.kept = *snapshot.bank, .full = *full, .coreset_ratio = product.coreset_ratio},
-                revision, class_index));
+  HFWA_ASSIGN_OR_RETURN(snapshot.score_model, Calibrate(snapshot, *full, revision));
   SaveScoreModel(product, class_index, snapshot.score_model);
   return absl::OkStatus();
 }
@@ -225,11 +229,11 @@ std::string ProductBanks::CoresetKey(const store::Product& product) {
 absl::StatusOr<bank::Bank::Selection> ProductBanks::LoadCoreset(const store::Product& product) {
   const model::ModelConfig& config = encoder_->model().config();
   const auto levels = static_cast<size_t>(config.levels());
-  const auto size = static_cast<size_t>(
-      bank::CoresetSize(int64_t{product.reference_count} * config.vision.patches(),
-                        product.reference_count, product.coreset_ratio));
+  const int pictures = product.reference_count * store::PicturesPerReference(product.method);
+  const auto size = static_cast<size_t>(bank::CoresetSize(
+      int64_t{pictures} * config.vision.patches(), pictures, product.coreset_ratio));
   HFWA_ASSIGN_OR_RETURN(const std::vector<float> rows,
-                        features_->Get(CoresetKey(product), kCoresetHeader, levels * size));
+                        cache_->Get(CoresetKey(product), kCoresetHeader, levels * size));
   bank::Bank::Selection selection(levels, std::vector<int64_t>(size));
   for (size_t i = 0; i < rows.size(); ++i)
     selection[i / size][i % size] = static_cast<int64_t>(rows[i]);
@@ -238,133 +242,61 @@ absl::StatusOr<bank::Bank::Selection> ProductBanks::LoadCoreset(const store::Pro
 
 void ProductBanks::SaveCoreset(const store::Product& product,
                                const bank::Bank::Selection& selection) {
-  std::vector<float> rows;  // below 2^24, so exact: at most 4096 references of 1024 patches
+  std::vector<float> rows;  // below 2^24, so exact: at most 4096 pictures of 1024 patches
   for (const auto& level : selection) rows.insert(rows.end(), level.begin(), level.end());
   // The cache may fail: then the next start chooses again, and chooses the same.
-  features_->Put(CoresetKey(product), kCoresetHeader, rows).IgnoreError();
-}
-
-// Features ---------------------------------------------------------------------------------------
-
-std::string ProductBanks::FeatureHeader(int class_index) const {
-  const model::ModelConfig& config = encoder_->model().config();
-  // Tokens do not depend on the class; the language side does.
-  return absl::StrCat("levels=", config.levels(), " patches=", config.vision.patches(),
-                      " embed=", config.embed_dim,
-                      " class=", config.has_language() ? class_index : -1);
-}
-
-size_t ProductBanks::FeatureCount() const {
-  const model::ModelConfig& config = encoder_->model().config();
-  const size_t values =
-      static_cast<size_t>(config.levels()) * static_cast<size_t>(config.vision.patches());
-  return values * static_cast<size_t>(config.embed_dim) + (config.has_language() ? values + 1 : 0);
-}
-
-absl::Status ProductBanks::EncodeReference(const std::string& image_sha256, at::Tensor image,
-                                           int class_index) {
-  Encoder::Request request;
-  request.image = std::move(image);
-  request.class_index = class_index;
-  request.lane = batching::Lane::kRegister;
-  HFWA_ASSIGN_OR_RETURN(const Encoded encoded, encoder_->EncodeNow(std::move(request)));
-  std::vector<float> values;
-  values.reserve(FeatureCount());
-  const auto append = [&values](const at::Tensor& tensor) {
-    const at::Tensor plain = tensor.cpu().contiguous();
-    const float* data = plain.data_ptr<float>();
-    values.insert(values.end(), data, data + plain.numel());
-  };
-  append(encoded.tokens);
-  if (encoded.language_diff.defined()) {
-    append(encoded.language_diff);
-    values.push_back(static_cast<float>(encoded.text_probability));
-  }
-  return features_->Put(image_sha256, FeatureHeader(class_index), values);
-}
-
-absl::StatusOr<at::Tensor> ProductBanks::StoredImage(const std::string& image_sha256) {
-  HFWA_ASSIGN_OR_RETURN(const std::string bytes, store_->ReadObject(image_sha256));
-  HFWA_ASSIGN_OR_RETURN(const image::Image picture, image::Decode(bytes, decode_));
-  return ToModelTensor(picture, encoder_->model().config(), buffers_->Take());
-}
-
-ProductBanks::Features ProductBanks::Unpack(const std::vector<float>& values) const {
-  const model::ModelConfig& config = encoder_->model().config();
-  const int64_t levels = config.levels();
-  const int64_t grid = config.vision.grid();
-  const at::Tensor all = at::tensor(at::ArrayRef<float>(values));
-  Features features;
-  const int64_t tokens = levels * grid * grid * config.embed_dim;
-  features.tokens = all.narrow(0, 0, tokens).view({levels, grid * grid, config.embed_dim});
-  if (config.has_language()) {
-    features.language_diff = all.narrow(0, tokens, levels * grid * grid).view({levels, grid, grid});
-    features.text_probability = values.back();
-  }
-  return features;
-}
-
-absl::StatusOr<ProductBanks::Features> ProductBanks::LoadFeatures(const std::string& image_sha256,
-                                                                  int class_index) {
-  const std::string header = FeatureHeader(class_index);
-  auto values = features_->Get(image_sha256, header, FeatureCount());
-  if (!values.ok()) {
-    // Absent, damaged or of another model: the image is the truth.
-    HFWA_ASSIGN_OR_RETURN(at::Tensor image, StoredImage(image_sha256));
-    HFWA_RETURN_IF_ERROR(EncodeReference(image_sha256, std::move(image), class_index));
-    values = features_->Get(image_sha256, header, FeatureCount());
-    if (!values.ok()) return values.status();
-  }
-  return Unpack(*values);
+  cache_->Put(CoresetKey(product), kCoresetHeader, rows).IgnoreError();
 }
 
 // Score model ------------------------------------------------------------------------------------
 
-scoring::ReferenceRaw ProductBanks::Raw(const Features& features, const at::Tensor& few) const {
+scoring::ReferenceRaw ProductBanks::Raw(const ProductBank& snapshot,
+                                        const ReferenceFeatures::Features& features,
+                                        const at::Tensor& few) const {
   const model::ModelConfig& config = encoder_->model().config();
-  const at::Tensor map = CombinedMap(config, features.language_diff, few.cpu());
+  const Judged judged = JudgeMatches(config, snapshot.method, features.language_diff, few.cpu());
   scoring::ReferenceRaw raw;
-  raw.raw.map_max = map.max().item<float>();
-  raw.map_mean = map.mean().item<float>();
-  if (config.has_language()) raw.raw.text_probability = features.text_probability;
+  raw.raw.map_max = judged.distance();
+  raw.map_mean = judged.map.mean().item<float>();
+  if (UsesLanguage(config, snapshot.method)) raw.raw.text_probability = features.text_probability;
   return raw;
 }
 
-absl::StatusOr<scoring::ScoreModel> ProductBanks::Calibrate(const Banks& banks,
-                                                            const store::Revision& revision,
-                                                            int class_index) {
-  HFWA_ASSIGN_OR_RETURN(const auto raws, LeaveOneOut(banks, revision, class_index));
-  return scoring::ScoreModel::FromReferences(raws);
-}
-
-absl::StatusOr<std::vector<scoring::ReferenceRaw>> ProductBanks::LeaveOneOut(
-    const Banks& banks, const store::Revision& revision, int class_index) {
-  const int count = banks.full.references();
+absl::StatusOr<scoring::ScoreModel> ProductBanks::Calibrate(const ProductBank& snapshot,
+                                                            const bank::Bank& full,
+                                                            const store::Revision& revision) {
+  const int count = static_cast<int>(revision.references.size());
   const int judged = std::min(count, kJudgedMax);
   std::vector<scoring::ReferenceRaw> raws;
   for (int j = 0; j < judged; ++j) {
     const int k = static_cast<int>(static_cast<int64_t>(j) * count / judged);  // spread over all
-    Features features;
-    if (encoder_->model().config().has_language()) {
-      HFWA_ASSIGN_OR_RETURN(
-          features, LoadFeatures(revision.references[static_cast<size_t>(k)].sha256, class_index));
+    ReferenceFeatures::Features features;
+    if (UsesLanguage(encoder_->model().config(), snapshot.method)) {
+      HFWA_ASSIGN_OR_RETURN(features,
+                            features_->Load(revision.references[static_cast<size_t>(k)].sha256,
+                                            /*orientation=*/0, snapshot.class_index));
     }
-    HFWA_ASSIGN_OR_RETURN(const at::Tensor few, MatchOthers(banks, k));
-    raws.push_back(Raw(features, few));
+    HFWA_ASSIGN_OR_RETURN(const at::Tensor few, MatchOthers(snapshot, full, k));
+    raws.push_back(Raw(snapshot, features, few));
   }
-  return raws;
+  return scoring::ScoreModel::FromReferences(raws);
 }
 
-absl::StatusOr<at::Tensor> ProductBanks::MatchOthers(const Banks& banks, int k) {
-  const int count = banks.full.references();
-  const at::Tensor tokens = banks.full.ReferenceTokens(k);
-  const bank::Bank* against = &banks.kept;
+absl::StatusOr<at::Tensor> ProductBanks::MatchOthers(const ProductBank& snapshot,
+                                                     const bank::Bank& full, int k) {
+  const int each = store::PicturesPerReference(snapshot.method);
+  const int pictures = full.references();
+  const int count = pictures / each;
+  const bank::Bank::Span own{k * each, each};
+  const at::Tensor tokens = full.ReferenceTokens(own.first);
+  const bank::Bank* against = snapshot.bank.get();
   std::shared_ptr<const bank::Bank> others;
   // A coreset made without the reference is what another good part would meet; among many
   // references one hardly matters.
-  if (banks.coreset_ratio < 1 && count > 1 && count <= kJudgedMax) {
-    HFWA_ASSIGN_OR_RETURN(others, banks.full.Keep(encoder_->model().kernels(),
-                                                  banks.full.Coreset(banks.coreset_ratio, k)));
+  if (snapshot.coreset_ratio < 1 && count > 1 && count <= kJudgedMax &&
+      pictures <= kLeftOutPicturesMax) {
+    HFWA_ASSIGN_OR_RETURN(
+        others, full.Keep(encoder_->model().kernels(), full.Coreset(snapshot.coreset_ratio, own)));
     against = others.get();
   }
   at::Tensor few;
@@ -382,12 +314,14 @@ absl::StatusOr<at::Tensor> ProductBanks::MatchOthers(const Banks& banks, int k) 
   };
   if (count == 1) {
     HFWA_RETURN_IF_ERROR(encoder_->RunTask(batching::Lane::kRegister, [&] {
-      few = against->MatchSelf(tokens, 0);
+      few = against->MatchSelf(tokens, own.first);
       return absl::OkStatus();
     }));
   }
-  HFWA_RETURN_IF_ERROR(add_range(0, k));
-  HFWA_RETURN_IF_ERROR(add_range(k + 1, count));
+  if (count > 1) {
+    HFWA_RETURN_IF_ERROR(add_range(0, own.first));
+    HFWA_RETURN_IF_ERROR(add_range(own.first + own.count, pictures));
+  }
   return few;
 }
 
@@ -397,16 +331,19 @@ void ProductBanks::SaveScoreModel(const store::Product& product, int class_index
   std::vector<float> packed(numbers.size() * 2);
   std::memcpy(packed.data(), numbers.data(), numbers.size() * sizeof(double));
   // The cache may fail: then the next start computes it again.
-  features_->Put(ScoreModelKey(product, class_index), kScoreModelHeader, packed).IgnoreError();
+  cache_->Put(ScoreModelKey(product, class_index), kScoreModelHeader, packed).IgnoreError();
   store::Product before = product;
   before.revision -= 1;
-  features_->Remove(ScoreModelKey(before, class_index));
+  cache_->Remove(ScoreModelKey(before, class_index));
 }
 
 std::string ProductBanks::ScoreModelKey(const store::Product& product, int class_index) {
   return Sha256Hex(
       absl::StrCat("score model ", product.uid, " ", product.revision, " ", class_index,
-                   product.coreset_ratio < 1 ? absl::StrCat(" ", product.coreset_ratio) : ""));
+                   product.coreset_ratio < 1 ? absl::StrCat(" ", product.coreset_ratio) : "",
+                   product.method == store::Method::kHfwa
+                       ? ""
+                       : absl::StrCat(" ", ToAbsl(store::MethodName(product.method)))));
 }
 
 absl::StatusOr<scoring::ScoreModel> ProductBanks::LoadScoreModel(const store::Product& product,
@@ -414,7 +351,7 @@ absl::StatusOr<scoring::ScoreModel> ProductBanks::LoadScoreModel(const store::Pr
   scoring::ScoreModel::Numbers numbers;
   HFWA_ASSIGN_OR_RETURN(
       const std::vector<float> packed,
-      features_->Get(ScoreModelKey(product, class_index), kScoreModelHeader, numbers.size() * 2));
+      cache_->Get(ScoreModelKey(product, class_index), kScoreModelHeader, numbers.size() * 2));
   std::memcpy(numbers.data(), packed.data(), numbers.size() * sizeof(double));
   return scoring::ScoreModel::Deserialize(numbers);
 }

@@ -15,8 +15,7 @@
 #include "core/bank/bank.h"
 #include "core/base/thread_pool.h"
 #include "core/engine/encoder.h"
-#include "core/engine/tensor_pool.h"
-#include "core/image/decode.h"
+#include "core/engine/reference_features.h"
 #include "core/scoring/score_model.h"
 #include "core/store/feature_cache.h"
 #include "core/store/store.h"
@@ -29,6 +28,7 @@ struct ProductBank {
   int64_t revision = 0;
   int class_index = 0;
   double coreset_ratio = 1;
+  store::Method method = store::Method::kHfwa;
   std::shared_ptr<const bank::Bank> bank;  // null where the product has no reference
   scoring::ScoreModel score_model = scoring::ScoreModel::ZeroShot(1);
 };
@@ -38,8 +38,9 @@ struct ProductBank {
 // thread.
 class ProductBanks {
  public:
-  ProductBanks(store::Store* store, store::FeatureCache* features, Encoder* encoder,
-               TensorPool* buffers, const image::DecodeOptions& decode, int64_t bytes_max);
+  // All outlive it; `cache` holds what is worked out of features.
+  ProductBanks(store::Store* store, store::FeatureCache* cache, Encoder* encoder,
+               ReferenceFeatures* features, int64_t bytes_max);
 
   // The snapshot of the product's current revision. While a newer one is being built by Refresh,
   // the one before it: registering never holds up detecting.
@@ -60,9 +61,6 @@ class ProductBanks {
   // cache.
   absl::StatusOr<scoring::ScoreModel> GetScoreModel(const store::Product& product);
 
-  // Encodes an image and keeps its features in the cache. Blocks.
-  absl::Status EncodeReference(const std::string& image_sha256, at::Tensor image, int class_index);
-
  private:
   using Snapshot = std::shared_ptr<const ProductBank>;
   struct Entry {
@@ -78,19 +76,11 @@ class ProductBanks {
 
   void ServeWaiting(const std::string& product_id);
   absl::StatusOr<Snapshot> Build(const store::Product& product);
-  // Tokens, language difference and text probability of one reference.
-  struct Features {
-    at::Tensor tokens;
-    at::Tensor language_diff;
-    double text_probability = 0;
-  };
-  absl::StatusOr<Features> LoadFeatures(const std::string& image_sha256, int class_index);
-  Features Unpack(const std::vector<float>& values) const;
-  absl::StatusOr<at::Tensor> StoredImage(const std::string& image_sha256);
 
   // A bank of all rows, or of those that are selected.
   absl::StatusOr<std::shared_ptr<const bank::Bank>> MakeBank(
-      const store::Revision& revision, int class_index, const bank::Bank::Selection& selection);
+      const store::Revision& revision, const ProductBank& snapshot,
+      const bank::Bank::Selection& selection);
   // Bank and score model, by what an earlier build left of both in the feature cache.
   absl::Status Fill(ProductBank& snapshot, const store::Revision& revision,
                     const store::Product& product);
@@ -102,33 +92,26 @@ class ProductBanks {
   absl::StatusOr<bank::Bank::Selection> LoadCoreset(const store::Product& product);
   void SaveCoreset(const store::Product& product, const bank::Bank::Selection& selection);
 
-  // A product's bank, and the one of all rows, which is the same where nothing is left out.
-  struct Banks {
-    const bank::Bank& kept;
-    const bank::Bank& full;
-    double coreset_ratio;
-  };
-  absl::StatusOr<scoring::ScoreModel> Calibrate(const Banks& banks, const store::Revision& revision,
-                                                int class_index);
-  absl::StatusOr<std::vector<scoring::ReferenceRaw>> LeaveOneOut(const Banks& banks,
-                                                                 const store::Revision& revision,
-                                                                 int class_index);
+  // By the snapshot's bank, and `full`, the one of all rows, which is the same where nothing is
+  // left out: each reference without itself.
+  absl::StatusOr<scoring::ScoreModel> Calibrate(const ProductBank& snapshot, const bank::Bank& full,
+                                                const store::Revision& revision);
   // Reference k against the others' rows, or its own distant ones where there are no others.
-  absl::StatusOr<at::Tensor> MatchOthers(const Banks& banks, int k);
-  scoring::ReferenceRaw Raw(const Features& features, const at::Tensor& few) const;
+  absl::StatusOr<at::Tensor> MatchOthers(const ProductBank& snapshot, const bank::Bank& full,
+                                         int k);
+  scoring::ReferenceRaw Raw(const ProductBank& snapshot,
+                            const ReferenceFeatures::Features& features,
+                            const at::Tensor& few) const;
 
   static constexpr char kScoreModelHeader[] = "score model 1";
   static constexpr char kCoresetHeader[] = "coreset 1";
   static std::string CoresetKey(const store::Product& product);
   static std::string ScoreModelKey(const store::Product& product, int class_index);
-  std::string FeatureHeader(int class_index) const;
-  size_t FeatureCount() const;
 
   store::Store* const store_;
-  store::FeatureCache* const features_;
+  store::FeatureCache* const cache_;
   Encoder* const encoder_;
-  TensorPool* const buffers_;
-  const image::DecodeOptions decode_;
+  ReferenceFeatures* const features_;
   const int64_t bytes_max_;
 
   absl::Mutex mu_;

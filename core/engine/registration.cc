@@ -42,18 +42,22 @@ bool RefusesThisImageAlone(const absl::Status& status) {
 
 absl::StatusOr<store::Reference> LocalRegistration::Accept(const ImageInput& image,
                                                            const std::string& source_name) {
+  const int each = store::PicturesPerReference(product_.method);
+  const int pictures = each > 1 ? 2 : 1;  // at a time: as it came, and turned
   HFWA_ASSIGN_OR_RETURN(
       const std::unique_ptr<Admission::Place> place,
       parts_.admission->TakeWaiting(
           {.lane = batching::Lane::kRegister,
            .product = std::hash<std::string>{}(product_.id),
-           .bytes = BytesOf(image) + PictureBytes(image, parts_.decode) + parts_.buffers->bytes()},
+           .bytes = BytesOf(image) + pictures * PictureBytes(image, parts_.decode) +
+                    parts_.buffers->bytes()},
           kRoomPatience));
   place->Arrived();  // its deadline is nobody's concern
   HFWA_ASSIGN_OR_RETURN(const image::Image picture, DecodeInput(image, parts_.decode));
-  if (static_cast<int>(leases_.size()) >= parts_.references_max) {
-    return Annotate(absl::FailedPreconditionError(absl::StrCat(
-                        "a product may have at most ", parts_.references_max, " references")),
+  const int references_max = parts_.references_max / each;
+  if (static_cast<int>(leases_.size()) >= references_max) {
+    return Annotate(absl::FailedPreconditionError(
+                        absl::StrCat("a product may have at most ", references_max, " references")),
                     "TOO_MANY_REFERENCES");
   }
   HFWA_ASSIGN_OR_RETURN(const StoredForm form, ToStoredForm(image, picture, parts_.decode));
@@ -67,9 +71,8 @@ absl::StatusOr<store::Reference> LocalRegistration::Accept(const ImageInput& ima
   reference.height = picture.height;
   reference.source_name = source_name;
   leases_.push_back(std::move(lease));
-  HFWA_RETURN_IF_ERROR(parts_.banks->EncodeReference(
-      reference.sha256, ToModelTensor(picture, parts_.model->config(), parts_.buffers->Take()),
-      parts_.model->ClassIndex(product_.class_name)));
+  HFWA_RETURN_IF_ERROR(parts_.features->Encode(reference.sha256, picture, product_.method,
+                                               parts_.model->ClassIndex(product_.class_name)));
   return reference;
 }
 

@@ -19,6 +19,7 @@ class LocalRegistration final : public Registration {
   struct Parts {
     store::Store* store;
     ProductBanks* banks;
+    ReferenceFeatures* features;
     const model::Hfwa* model;
     Admission* admission;
     TensorPool* buffers;

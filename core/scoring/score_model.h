@@ -13,7 +13,8 @@ namespace hfwa::scoring {
 // What the model says of one image, unscaled.
 struct RawScore {
   std::optional<double> text_probability;  // t, 0..1; absent where the model has no language side
-  double map_max = 0;                      // m, the largest value of the combined map
+  // m: the largest value of the combined map, or what the product's method has in its place.
+  double map_max = 0;
 };
 
 // What a good part looks like in raw values: one entry for each reference, judged against a bank

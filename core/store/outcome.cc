@@ -20,6 +20,7 @@ json ToJson(const Product& p) {
             {"etag", p.etag}};
   if (p.threshold.has_value()) j["threshold"] = *p.threshold;
   if (p.coreset_ratio != 1) j["coreset_ratio"] = p.coreset_ratio;
+  if (p.method != Method::kHfwa) j["method"] = MethodName(p.method);
   return j;
 }
 
@@ -36,6 +37,7 @@ Product ProductOf(const json& j) {
   p.update_time = absl::FromUnixMicros(j.at("update_time").get<int64_t>());
   j.at("etag").get_to(p.etag);
   p.coreset_ratio = j.value("coreset_ratio", 1.0);
+  p.method = ParseMethod(j.value("method", std::string("hfwa"))).value_or(Method::kHfwa);
   if (j.contains("threshold")) p.threshold = j.at("threshold").get<double>();
   return p;
 }

@@ -71,7 +71,12 @@ constexpr char kVersion2[] = R"sql(
 ALTER TABLE products ADD COLUMN coreset_ratio REAL NOT NULL DEFAULT 1;
 )sql";
 
-constexpr const char* kSteps[] = {kVersion1, kVersion2};
+// Likewise 'hfwa'; method.h has the others.
+constexpr char kVersion3[] = R"sql(
+ALTER TABLE products ADD COLUMN method TEXT NOT NULL DEFAULT 'hfwa';
+)sql";
+
+constexpr const char* kSteps[] = {kVersion1, kVersion2, kVersion3};
 
 absl::Status Backup(Database& database, FileSystem& files, const std::string& path) {
   absl::Status removed = files.Remove(path);

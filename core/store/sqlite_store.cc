@@ -72,6 +72,28 @@ absl::Status CheckFingerprint(const RequestRow& row, const Retry& retry) {
   return absl::InvalidArgumentError("the request id was used for a request of other contents");
 }
 
+// FAILED_PRECONDITION where the product's bank cannot hold so many references.
+absl::Status CheckReferenceCount(const Product& product, int count, int pictures_max) {
+  const int most = pictures_max / PicturesPerReference(product.method);
+  if (count <= most) return absl::OkStatus();
+  return absl::FailedPreconditionError(absl::StrCat("product ", product.id, " may have at most ",
+                                                    most, " references by its method, not ",
+                                                    count));
+}
+
+// What the patch says of the bank; why that is another one, null if it is not.
+absl::StatusOr<const char*> ChangeBank(Product& product, const ProductPatch& patch) {
+  const double ratio = patch.coreset_ratio.value_or(product.coreset_ratio);
+  const Method method = patch.method.value_or(product.method);
+  const char* why = nullptr;
+  if (ratio != std::exchange(product.coreset_ratio, ratio)) why = "coreset";
+  if (method != std::exchange(product.method, method)) {
+    HFWA_RETURN_IF_ERROR(CheckReferenceCount(product, product.reference_count, patch.pictures_max));
+    why = "method";
+  }
+  return why;
+}
+
 // One change of a product. Its time never goes back, whatever the wall clock does.
 void Touch(ProductRow& row, absl::Time now) {
   row.product.update_time = std::max(row.product.update_time, now);
@@ -97,7 +119,7 @@ class SqliteStore final : public Store {
   absl::StatusOr<std::unique_ptr<ObjectLease>> PutObject(std::string_view bytes) override;
   absl::StatusOr<std::string> ReadObject(const std::string& sha256) override;
   absl::StatusOr<Registration> AddReferences(
-      const std::string& product_id, std::vector<Reference> references, int limit,
+      const std::string& product_id, std::vector<Reference> references, int pictures_max,
       const Retry& retry,
       const std::function<std::string(const Registration&)>& make_reply) override;
   absl::StatusOr<Product> DeleteReference(const std::string& product_id,
@@ -135,7 +157,7 @@ class SqliteStore final : public Store {
   auto Read(const Query& query) -> decltype(query(std::declval<Database&>()));
 
   absl::StatusOr<Registration> Register(Database& db, const std::string& product_id,
-                                        std::vector<Reference> references, int limit);
+                                        std::vector<Reference> references, int pictures_max);
   // Sets healthy() to say so, once; afterwards nothing is written.
   void StopWriting(std::string_view why);
   void NoteObjectSync();
@@ -318,14 +340,13 @@ absl::StatusOr<Product> SqliteStore::UpdateProduct(const std::string& id, const 
     if (patch.class_name.has_value()) row.product.class_name = *patch.class_name;
     if (patch.labels.has_value()) row.product.labels = *patch.labels;
     if (patch.threshold.has_value()) row.product.threshold = *patch.threshold;
-    const double ratio = patch.coreset_ratio.value_or(row.product.coreset_ratio);
-    const bool other_bank =
-        ratio != std::exchange(row.product.coreset_ratio, ratio) && row.product.reference_count > 0;
+    HFWA_ASSIGN_OR_RETURN(const char* const why, ChangeBank(row.product, patch));
     HFWA_RETURN_IF_ERROR(CheckProduct(row.product));
+    const bool other_bank = why != nullptr && row.product.reference_count > 0;
     if (other_bank) ++row.product.revision;
     Touch(row, now);
     HFWA_RETURN_IF_ERROR(SaveProduct(db, row));
-    if (other_bank) HFWA_RETURN_IF_ERROR(InsertRevision(db, row.product, "coreset"));
+    if (other_bank) HFWA_RETURN_IF_ERROR(InsertRevision(db, row.product, why));
     return Answer{EncodeOutcome(row.product), ""};
   };
   HFWA_ASSIGN_OR_RETURN(const std::string outcome, Mutate(retry, update));
@@ -412,7 +433,7 @@ void SqliteStore::CollectOne(const std::string& sha256) {
 absl::StatusOr<Store::Registration> SqliteStore::Register(Database& db,
                                                           const std::string& product_id,
                                                           std::vector<Reference> references,
-                                                          int limit) {
+                                                          int pictures_max) {
   HFWA_ASSIGN_OR_RETURN(ProductRow row, RequireProduct(db, product_id));
   Product& product = row.product;
   const absl::Time time = std::max(product.update_time, Now());
@@ -438,12 +459,8 @@ absl::StatusOr<Store::Registration> SqliteStore::Register(Database& db,
     ++added;
   }
   if (added > 0) {
-    if (product.reference_count + added > limit) {
-      return absl::FailedPreconditionError(absl::StrCat("product ", product.id, " has ",
-                                                        product.reference_count, " references; ",
-                                                        added, " more would exceed ", limit));
-    }
     product.reference_count += added;
+    HFWA_RETURN_IF_ERROR(CheckReferenceCount(product, product.reference_count, pictures_max));
     product.revision = revision;
     Touch(row, time);
     HFWA_RETURN_IF_ERROR(SaveProduct(db, row));
@@ -454,12 +471,12 @@ absl::StatusOr<Store::Registration> SqliteStore::Register(Database& db,
 }
 
 absl::StatusOr<Store::Registration> SqliteStore::AddReferences(
-    const std::string& product_id, std::vector<Reference> references, int limit, const Retry& retry,
-    const std::function<std::string(const Registration&)>& make_reply) {
+    const std::string& product_id, std::vector<Reference> references, int pictures_max,
+    const Retry& retry, const std::function<std::string(const Registration&)>& make_reply) {
   for (const Reference& reference : references) HFWA_RETURN_IF_ERROR(CheckReference(reference));
   const auto add = [&](Database& db, absl::Time) -> absl::StatusOr<Answer> {
     HFWA_ASSIGN_OR_RETURN(const Registration registration,
-                          Register(db, product_id, std::move(references), limit));
+                          Register(db, product_id, std::move(references), pictures_max));
     return Answer{EncodeOutcome(registration),
                   make_reply ? make_reply(registration) : std::string()};
   };

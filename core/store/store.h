@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <map>
 #include <memory>
 #include <optional>
@@ -15,6 +16,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "core/store/method.h"
 
 namespace hfwa::store {
 
@@ -26,7 +28,8 @@ struct Product {
   std::map<std::string, std::string> labels;
   std::optional<double> threshold;  // set by the operator
   double coreset_ratio = 1;         // of the references' patches that the bank keeps, (0, 1]
-  int64_t revision = 0;             // of the memory bank; 0 is empty
+  Method method = Method::kHfwa;
+  int64_t revision = 0;  // of the memory bank; 0 is empty
   int reference_count = 0;
   absl::Time create_time;
   absl::Time update_time;
@@ -70,6 +73,9 @@ struct ProductPatch {
   std::optional<std::optional<double>> threshold;  // inner nullopt clears it
   // Another bank of the same references: makes a revision if it changes.
   std::optional<double> coreset_ratio;
+  std::optional<Method> method;  // likewise
+  // Of the bank that a change of method makes, as in AddReferences.
+  int pictures_max = std::numeric_limits<int>::max();
 };
 
 // Thread-safe. Codes: NOT_FOUND (no such product or reference), ALREADY_EXISTS, FAILED_PRECONDITION
@@ -80,7 +86,7 @@ class Store {
   virtual ~Store() = default;
 
   // Fails with ALREADY_EXISTS when the id is taken. `product` carries id, display_name, class_name,
-  // labels, threshold and coreset_ratio; the rest is filled in.
+  // labels, threshold, coreset_ratio and method; the rest is filled in.
   virtual absl::StatusOr<Product> CreateProduct(Product product, const Retry& retry) = 0;
   virtual absl::StatusOr<Product> GetProduct(const std::string& id) = 0;
   // By id.
@@ -109,10 +115,11 @@ class Store {
     std::vector<bool> duplicate;
   };
   // Adds references whose objects are leased, and makes revision + 1, in one transaction; if all
-  // are duplicates no revision is made. `limit` bounds the product's references. `make_reply`
-  // serialises what is remembered under the request id, for FindReply.
+  // are duplicates no revision is made. `pictures_max` bounds the pictures of the product's bank:
+  // its references times PicturesPerReference. `make_reply` serialises what is remembered under
+  // the request id, for FindReply.
   virtual absl::StatusOr<Registration> AddReferences(
-      const std::string& product_id, std::vector<Reference> references, int limit,
+      const std::string& product_id, std::vector<Reference> references, int pictures_max,
       const Retry& retry, const std::function<std::string(const Registration&)>& make_reply) = 0;
   virtual absl::StatusOr<Product> DeleteReference(const std::string& product_id,
                                                   const std::string& reference_id,

@@ -48,8 +48,10 @@ absl::Status DamagedRow(std::string_view table, const std::string& id) {
 int64_t ChecksumOf(const ProductRow& row, const std::string& labels) {
   const Product& p = row.product;
   Checksum checksum;
-  // Rows of before there was this column have the default, and it is not part of their sum.
+  // Rows of before there were these columns have the defaults, which are no part of their sum. A
+  // method's number is negative here, as no length and no ratio is.
   if (p.coreset_ratio != 1) checksum.Add(BitsOf(p.coreset_ratio));
+  if (p.method != Method::kHfwa) checksum.Add(-static_cast<int64_t>(p.method));
   return checksum.Add(p.id)
       .Add(p.uid)
       .Add(p.display_name)
@@ -110,7 +112,7 @@ bool DecodeLabels(const std::string& text, std::map<std::string, std::string>& l
 #define HFWA_PRODUCT_COLUMNS                                                                   \
   "id, uid, display_name, class_name, labels, threshold, revision, reference_count, version, " \
   "create_time, "                                                                              \
-  "update_time, checksum, coreset_ratio"
+  "update_time, checksum, coreset_ratio, method"
 #define HFWA_REFERENCE_COLUMNS                                                              \
   "sequence, product_uid, id, sha256, size_bytes, media_type, width, height, source_name, " \
   "create_time, "                                                                           \
@@ -132,7 +134,10 @@ absl::StatusOr<ProductRow> ReadProduct(const Statement& s) {
   p.create_time = absl::FromUnixMicros(s.Int(9));
   p.update_time = absl::FromUnixMicros(s.Int(10));
   p.coreset_ratio = s.Real(12);
-  if (ChecksumOf(row, labels) != s.Int(11) || !DecodeLabels(labels, p.labels))
+  const std::optional<Method> method = ParseMethod(s.Text(13));
+  p.method = method.value_or(Method::kHfwa);
+  if (!method.has_value() || ChecksumOf(row, labels) != s.Int(11) ||
+      !DecodeLabels(labels, p.labels))
     return DamagedRow("products", p.id);
   p.etag = Etag(p.uid, row.version);
   return row;
@@ -220,14 +225,15 @@ absl::StatusOr<std::vector<Product>> ProductsAfter(Database& db, const std::stri
 absl::Status InsertProduct(Database& db, const ProductRow& row) {
   HFWA_ASSIGN_OR_RETURN(Statement s,
                         db.Prepare("INSERT INTO products (" HFWA_PRODUCT_COLUMNS
-                                   ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"));
+                                   ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"));
   const Product& p = row.product;
   const std::string labels = EncodeLabels(p.labels);
   s.Bind(p.id).Bind(p.uid).Bind(p.display_name).Bind(p.class_name).Bind(labels);
   BindThreshold(s, p.threshold);
   s.Bind(p.revision).Bind(int64_t{p.reference_count}).Bind(row.version);
   s.Bind(absl::ToUnixMicros(p.create_time)).Bind(absl::ToUnixMicros(p.update_time));
-  return s.Bind(ChecksumOf(row, labels)).Bind(p.coreset_ratio).Run();
+  s.Bind(ChecksumOf(row, labels)).Bind(p.coreset_ratio);
+  return s.Bind(std::string(MethodName(p.method))).Run();
 }
 
 absl::Status SaveProduct(Database& db, const ProductRow& row) {
@@ -235,7 +241,7 @@ absl::Status SaveProduct(Database& db, const ProductRow& row) {
       Statement s,
       db.Prepare("UPDATE products SET display_name = ?, class_name = ?, labels = ?, threshold = ?, "
                  "revision = ?, reference_count = ?, version = ?, update_time = ?, checksum = ?, "
-                 "coreset_ratio = ? WHERE uid = ?"));
+                 "coreset_ratio = ?, method = ? WHERE uid = ?"));
   const Product& p = row.product;
   const std::string labels = EncodeLabels(p.labels);
   s.Bind(p.display_name).Bind(p.class_name).Bind(labels);
@@ -244,7 +250,8 @@ absl::Status SaveProduct(Database& db, const ProductRow& row) {
       .Bind(int64_t{p.reference_count})
       .Bind(row.version)
       .Bind(absl::ToUnixMicros(p.update_time));
-  return s.Bind(ChecksumOf(row, labels)).Bind(p.coreset_ratio).Bind(p.uid).Run();
+  s.Bind(ChecksumOf(row, labels)).Bind(p.coreset_ratio);
+  return s.Bind(std::string(MethodName(p.method))).Bind(p.uid).Run();
 }
 
 absl::Status EraseProduct(Database& db, const std::string& uid) {

@@ -456,6 +456,13 @@ TEST(CliTest, product_update_names_only_what_was_given) {
       kOk);
   EXPECT_THAT(seen.update_mask().paths(), ElementsAre("threshold"));
   EXPECT_FALSE(seen.product().has_threshold());
+  const auto turned =
+      Hfwa({"product", "update", "bolt", "--method", "anomaly-dino", "--server", server.target()});
+  EXPECT_EQ(turned.code, kOk) << turned.err;
+  EXPECT_THAT(seen.update_mask().paths(), ElementsAre("method"));
+  EXPECT_EQ(seen.product().method(), v1::Product::ANOMALY_DINO);
+  EXPECT_THAT(turned.out, ::testing::ContainsRegex("method +anomaly-dino"));
+  EXPECT_EQ(Hfwa({"product", "update", "bolt", "--method", "other"}).code, kUsage);
   EXPECT_EQ(Hfwa({"product", "update", "bolt", "--server", server.target()}).code, kUsage);
 }
 

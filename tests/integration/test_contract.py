@@ -77,6 +77,41 @@ class Products(ServerTestCase):
             self.fails("INVALID_ARGUMENT", c.UpdateProduct, product={"name": full, "coreset_ratio": wrong},
                        field="product.coreset_ratio")
 
+    def test_a_method_is_chosen_at_creation_or_later(self):
+        c = self.client
+        method = lambda product: c.enum("Product.Method", product.method)  # noqa: E731
+        name = self.product(method=2)  # ANOMALY_DINO
+        full = f"products/{name}"
+        self.assertEqual(method(c.GetProduct(name=full)), "ANOMALY_DINO")
+        self.fails("FAILED_PRECONDITION", c.detect, name, images.good(1), reason="NO_REFERENCES")
+        c.add(name, images.good_parts(3))
+        got = c.GetProduct(name=full)
+        self.assertEqual(c.enum("Product.CalibrationState", got.calibration_state), "PROVISIONAL")
+        reply = c.detect(name, images.bad(9), outputs={"map": True, "regions": True})
+        self.assertEqual(c.enum("DetectResponse.Method", reply.method), "ANOMALY_DINO")
+        self.assertFalse(reply.raw.HasField("text_probability"))
+        self.assertGreater(reply.raw.top_patches, 0)
+        self.assertEqual(reply.threshold, got.effective_threshold)
+        self.assertGreater(reply.score, c.detect(name, images.good(1)).score)
+        listed = {product.name: method(product) for product in c.ListProducts(page_size=1000).products}
+        self.assertEqual(listed[full], "ANOMALY_DINO")
+
+        # Another method is another revision, and the bank of the same references.
+        got = c.UpdateProduct(product={"name": full}, update_mask={"paths": ["method"]})
+        self.assertEqual((method(got), number_of(got.revision), got.reference_count), ("HFWA", 2, 3))
+        plain = c.detect(name, images.bad(9))
+        self.assertEqual(c.enum("DetectResponse.Method", plain.method), "FEW_SHOT")
+        self.assertFalse(plain.raw.HasField("top_patches"))
+        got = c.UpdateProduct(product={"name": full, "method": 1})
+        self.assertEqual(number_of(got.revision), 2)
+        c.UpdateProduct(product={"name": full, "method": 2})
+        again = c.detect(name, images.bad(9))
+        self.assertEqual(number_of(again.product_revision), 3)
+        self.assertEqual((again.score, again.raw), (reply.score, reply.raw))
+        self.fails("INVALID_ARGUMENT", c.UpdateProduct, product={"name": full, "method": 3},
+                   field="product.method")
+        self.fails("INVALID_ARGUMENT", c.CreateProduct, product={"method": -1}, field="product.method")
+
     def test_update_masks(self):
         c = self.client
         name = self.product(display_name="before", class_name="nut", labels={"a": "1"}, threshold=0.25)
@@ -318,6 +353,21 @@ class References(ServerTestCase):
         while not condition():
             self.assertLess(time.monotonic(), deadline, "did not come about")
             time.sleep(0.01)
+
+
+class LimitsOfMethods(ServerTestCase):
+    flags = ("--max-references", "16")
+
+    def test_turned_references_count_by_their_pictures(self):
+        c = self.client
+        name = self.product(references=3)
+        full = f"products/{name}"
+        refused = self.fails("FAILED_PRECONDITION", c.UpdateProduct, product={"name": full, "method": 2},
+                             reason="TOO_MANY_REFERENCES")
+        self.assertIn("at most 2", str(refused))
+        self.assertEqual(c.enum("Product.Method", c.GetProduct(name=full).method), "HFWA")
+        c.DeleteReference(name=c.list_references(name)[0].name)
+        self.assertEqual(c.UpdateProduct(product={"name": full, "method": 2}).reference_count, 2)
 
 
 class Limits(ServerTestCase):

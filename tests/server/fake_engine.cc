@@ -137,6 +137,7 @@ absl::StatusOr<store::Product> FakeStore::UpdateProduct(const std::string& id,
   if (patch.labels) product.labels = *patch.labels;
   if (patch.threshold) product.threshold = *patch.threshold;
   if (patch.coreset_ratio) product.coreset_ratio = *patch.coreset_ratio;
+  if (patch.method) product.method = *patch.method;
   Touch(&product);
   return product;
 }
@@ -418,6 +419,13 @@ absl::StatusOr<store::Product> FakeEngine::DeleteReference(const std::string& pr
                                                            const std::string& reference_id,
                                                            const store::Retry& retry) {
   return store_.DeleteReference(product_id, reference_id, retry);
+}
+
+absl::StatusOr<store::Product> FakeEngine::UpdateProduct(const std::string& product_id,
+                                                         store::ProductPatch patch,
+                                                         const std::string& etag,
+                                                         const store::Retry& retry) {
+  return store_.UpdateProduct(product_id, patch, etag, retry);
 }
 
 absl::Status FakeEngine::DeleteProduct(const std::string& product_id, const std::string& etag,

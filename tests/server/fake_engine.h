@@ -85,6 +85,9 @@ class FakeEngine : public engine::Engine {
   absl::StatusOr<store::Product> DeleteReference(const std::string& product_id,
                                                  const std::string& reference_id,
                                                  const store::Retry& retry) override;
+  absl::StatusOr<store::Product> UpdateProduct(const std::string& product_id,
+                                               store::ProductPatch patch, const std::string& etag,
+                                               const store::Retry& retry) override;
   absl::Status DeleteProduct(const std::string& product_id, const std::string& etag,
                              const store::Retry& retry) override;
   absl::StatusOr<engine::Calibration> GetCalibration(const store::Product& product) override;

@@ -102,6 +102,9 @@ TEST(Validate, product_fields_follow_their_rules) {
       {"coreset 0", [](v1::Product* p) { p->set_coreset_ratio(0); }, "product.coreset_ratio"},
       {"coreset 1.1", [](v1::Product* p) { p->set_coreset_ratio(1.1); }, "product.coreset_ratio"},
       {"coreset nan", [=](v1::Product* p) { p->set_coreset_ratio(nan); }, "product.coreset_ratio"},
+      {"method", [](v1::Product* p) { p->set_method(v1::Product::ANOMALY_DINO); }, ""},
+      {"method 3", [](v1::Product* p) { p->set_method(static_cast<v1::Product::Method>(3)); },
+       "product.method"},
       {"threshold -inf", [=](v1::Product* p) { p->set_threshold(-inf); }, "product.threshold"},
       {"label", [](v1::Product* p) { (*p->mutable_labels())["line"] = "7"; }, ""},
       {"longest label",
@@ -146,14 +149,20 @@ TEST(Validate, update_mask_names_what_changes) {
   EXPECT_EQ(patch.display_name, "new");
   EXPECT_FALSE(patch.class_name.has_value());
   EXPECT_FALSE(patch.threshold.has_value());
+  EXPECT_FALSE(patch.method.has_value());
+  request.mutable_product()->set_method(v1::Product::ANOMALY_DINO);
+  EXPECT_EQ(CheckUpdateMask(request, &none).method, store::Method::kAnomalyDino);
+  request.mutable_product()->clear_method();
 
   request.mutable_update_mask()->add_paths("threshold");  // named and unset: cleared
   request.mutable_update_mask()->add_paths("coreset_ratio");
+  request.mutable_update_mask()->add_paths("method");
   patch = CheckUpdateMask(request, &none);
   EXPECT_FALSE(patch.display_name.has_value());
   ASSERT_TRUE(patch.threshold.has_value());
   EXPECT_FALSE(patch.threshold->has_value());
   EXPECT_EQ(patch.coreset_ratio, 1);
+  EXPECT_EQ(patch.method, store::Method::kHfwa);
 
   request.mutable_update_mask()->Clear();
   request.mutable_update_mask()->add_paths("*");

@@ -140,6 +140,7 @@ TEST_F(DamageTest, newer_schema_is_refused_and_the_file_untouched) {
 TEST_F(DamageTest, data_of_the_first_version_are_migrated_and_go_on) {
   {
     auto db = Database::Open(database_, Database::Mode::kReadWrite, "");
+    ASSERT_TRUE((*db)->Run("ALTER TABLE products DROP COLUMN method").ok());
     ASSERT_TRUE((*db)->Run("ALTER TABLE products DROP COLUMN coreset_ratio").ok());
     ASSERT_TRUE((*db)->Run("PRAGMA user_version = 1").ok());
   }
@@ -151,6 +152,36 @@ TEST_F(DamageTest, data_of_the_first_version_are_migrated_and_go_on) {
   ASSERT_TRUE(store().UpdateProduct("a", patch, "", {}).ok());
   Reopen();
   EXPECT_EQ(store().GetProduct("a")->coreset_ratio, 0.25);
+}
+
+TEST_F(DamageTest, data_of_before_there_were_methods_are_migrated_and_go_on) {
+  ProductPatch patch;
+  patch.coreset_ratio = 0.25;
+  Reopen();
+  ASSERT_TRUE(store().UpdateProduct("a", patch, "", {}).ok());
+  store_.reset();
+  {
+    auto db = Database::Open(database_, Database::Mode::kReadWrite, "");
+    ASSERT_TRUE((*db)->Run("ALTER TABLE products DROP COLUMN method").ok());
+    ASSERT_TRUE((*db)->Run("PRAGMA user_version = 2").ok());
+  }
+  Reopen();
+  EXPECT_EQ(Difference(store(), options_.directory, model_), "");
+  EXPECT_EQ(store().GetProduct("a")->method, Method::kHfwa);
+  EXPECT_EQ(store().GetProduct("a")->coreset_ratio, 0.25);
+  patch.method = Method::kAnomalyDino;
+  ASSERT_TRUE(store().UpdateProduct("a", patch, "", {}).ok());
+  Reopen();
+  EXPECT_EQ(store().GetProduct("a")->method, Method::kAnomalyDino);
+  store_.reset();
+  // A method that nobody set, and one that nobody knows.
+  for (const char* change : {"UPDATE products SET method = 'hfwa' WHERE id = 'a'",
+                             "UPDATE products SET method = 'other' WHERE id = 'a'"}) {
+    auto db = Database::Open(database_, Database::Mode::kReadWrite, "");
+    ASSERT_TRUE((*db)->Run(change).ok());
+    db->reset();
+    EXPECT_TRUE(absl::IsDataLoss(OpenSqliteStore(options_).status())) << change;
+  }
 }
 
 TEST_F(DamageTest, foreign_database_is_refused) {

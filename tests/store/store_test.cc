@@ -43,6 +43,7 @@ void ExpectSame(const Product& a, const Product& b) {
   EXPECT_EQ(a.labels, b.labels);
   EXPECT_EQ(a.threshold, b.threshold);
   EXPECT_EQ(a.coreset_ratio, b.coreset_ratio);
+  EXPECT_EQ(a.method, b.method);
   EXPECT_EQ(a.revision, b.revision);
   EXPECT_EQ(a.reference_count, b.reference_count);
   EXPECT_EQ(a.create_time, b.create_time);
@@ -180,6 +181,40 @@ TEST_F(StoreTest, another_coreset_ratio_is_another_revision_where_there_are_refe
     patch.coreset_ratio = wrong;
     EXPECT_TRUE(absl::IsInvalidArgument(store().UpdateProduct("a", patch, "", {}).status()));
   }
+}
+
+TEST_F(StoreTest, another_method_is_another_revision_and_may_take_fewer_references) {
+  Product product = NewProduct("a");
+  product.method = Method::kAnomalyDino;
+  ASSERT_TRUE(store().CreateProduct(product, {}).ok());
+  EXPECT_EQ(store().GetProduct("a")->method, Method::kAnomalyDino);
+  // Eight pictures each, so that two references fill a bank of sixteen.
+  ASSERT_TRUE(AddTexts(store(), "a", {"x", "y"}, {}, 16).ok());
+  EXPECT_TRUE(absl::IsFailedPrecondition(AddTexts(store(), "a", {"z"}, {}, 23).status()));
+  EXPECT_EQ(store().GetProduct("a")->reference_count, 2) << "nothing is left of a refused one";
+
+  ProductPatch patch;
+  patch.method = Method::kAnomalyDino;
+  EXPECT_EQ(store().UpdateProduct("a", patch, "", {})->revision, 1) << "the same";
+  patch.method = Method::kHfwa;
+  const auto updated = store().UpdateProduct("a", patch, "", {"id", "contents"});
+  ASSERT_TRUE(updated.ok()) << updated.status();
+  EXPECT_EQ(updated->revision, 2);
+  EXPECT_EQ(updated->method, Method::kHfwa);
+  ExpectSame(*updated, *store().GetProduct("a"));
+  ExpectSame(*updated, *store().UpdateProduct("a", patch, "", {"id", "contents"}));
+  ASSERT_TRUE(AddTexts(store(), "a", {"z"}, {}, 3).ok()) << "one picture each";
+
+  patch.method = Method::kAnomalyDino;
+  patch.pictures_max = 23;
+  EXPECT_TRUE(absl::IsFailedPrecondition(store().UpdateProduct("a", patch, "", {}).status()));
+  EXPECT_EQ(store().GetProduct("a")->method, Method::kHfwa);
+  patch.pictures_max = 24;
+  const auto turned = store().UpdateProduct("a", patch, "", {"id-2", "contents"});
+  ASSERT_TRUE(turned.ok()) << turned.status();
+  Reopen();
+  ExpectSame(*turned, *store().GetProduct("a"));
+  ExpectSame(*turned, *store().UpdateProduct("a", patch, "", {"id-2", "contents"}));
 }
 
 TEST_F(StoreTest, references_keep_their_order_and_make_revisions) {
