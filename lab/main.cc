@@ -11,7 +11,6 @@
 #include "absl/status/status.h"
 #include "lab/eval/compare_command.h"
 #include "lab/eval/run_command.h"
-#include "lab/few_shot.h"
 #include "lab/parity.h"
 #include "lab/weights_check.h"
 
@@ -49,39 +48,6 @@ void AddParity(CLI::App& app, std::function<int()>& chosen) {
       [arguments, &chosen] { chosen = [arguments] { return RunParityCommand(*arguments); }; });
 }
 
-struct FewShotArguments {
-  std::string precision = "fp32";
-  hfwa::lab::FewShotOptions options;
-};
-
-int RunFewShotCommand(FewShotArguments& arguments) {
-  auto precision = hfwa::model::ParsePrecision(arguments.precision);
-  if (!precision.ok()) return Fail(precision.status());
-  arguments.options.hfwa.precision = *precision;
-  const absl::Status status = hfwa::lab::RunFewShot(arguments.options, std::cout);
-  return status.ok() ? 0 : Fail(status);
-}
-
-void AddFewShot(CLI::App& app, std::function<int()>& chosen) {
-  auto arguments = std::make_shared<FewShotArguments>();
-  hfwa::lab::FewShotOptions& options = arguments->options;
-  CLI::App* command = app.add_subcommand("few-shot", "Measure detection from K good references");
-  command->add_option("--data", options.data, "Folder with meta.json, or the textile set")
-      ->required();
-  command->add_option("--model", options.model, "Model directory")->required();
-  command->add_option("--shots", options.shots, "Numbers of references")->delimiter(',');
-  command->add_option("--seeds", options.seeds, "Draws of references")->delimiter(',');
-  command->add_option("--score", options.scores, "top1, max, paper, service")->delimiter(',');
-  command
-      ->add_option("--coreset-ratio", options.coreset_ratios,
-                   "Shares of the references' patches that are kept")
-      ->delimiter(',');
-  command->add_option("--precision", arguments->precision, "fp32, bf16, fp16 or int8");
-  command->add_option("--device", options.hfwa.device, "cpu, cuda or cuda:N");
-  command->callback(
-      [arguments, &chosen] { chosen = [arguments] { return RunFewShotCommand(*arguments); }; });
-}
-
 void AddWeightsCheck(CLI::App& app, std::function<int()>& chosen) {
   auto folder = std::make_shared<std::string>();
   CLI::App* command =
@@ -108,7 +74,6 @@ int main(int argc, char** argv) {
   AddParity(app, chosen);
   hfwa::lab::AddRunCommands(app, chosen);
   hfwa::lab::AddCompareCommand(app, chosen);
-  AddFewShot(app, chosen);
   AddWeightsCheck(app, chosen);
   CLI11_PARSE(app, argc, argv);
   if (threads > 0) at::set_num_threads(threads);

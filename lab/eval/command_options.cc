@@ -27,6 +27,10 @@ void AddEvaluationOptions(CLI::App& command, EvaluationArguments& arguments) {
       ->check(CLI::IsMember({"class", "python"}))
       ->capture_default_str();
   command
+      .add_option("--coreset-ratio", options.coreset_ratio,
+                  "Share of the references' patches that hfwa keeps, as a product's")
+      ->capture_default_str();
+  command
       .add_option("--on-bad-input", arguments.on_bad_input,
                   "stop at the first file that cannot be used, or skip it and name it")
       ->check(CLI::IsMember({"stop", "skip"}))

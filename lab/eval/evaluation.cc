@@ -64,6 +64,9 @@ absl::Status Evaluation::Check() const {
   if (options_.seeds < 1 || options_.first_seed < 0) {
     return absl::InvalidArgumentError("there must be a seed, and none may be negative");
   }
+  if (!(options_.coreset_ratio > 0 && options_.coreset_ratio <= 1)) {
+    return absl::InvalidArgumentError("the coreset ratio must be more than 0 and at most 1");
+  }
   return absl::OkStatus();
 }
 
@@ -96,7 +99,10 @@ absl::Status Evaluation::ReadModel() {
   HFWA_ASSIGN_OR_RETURN(const model::ModelFiles files, model::ReadModelDirectory(options_.model));
   HFWA_ASSIGN_OR_RETURN(hfwa_, model::Hfwa::Create(files, options_.hfwa));
   for (const std::string& name : options_.methods) {
-    auto method = MakeMethod(name, {.hfwa = *hfwa_, .files = files, .directory = options_.model});
+    auto method = MakeMethod(name, {.hfwa = *hfwa_,
+                                    .files = files,
+                                    .directory = options_.model,
+                                    .coreset_ratio = options_.coreset_ratio});
     if (options_.skip_unfit_methods && absl::IsFailedPrecondition(method.status())) {
       result_.unfit_methods.push_back({name, std::string(method.status().message())});
       continue;

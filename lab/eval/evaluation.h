@@ -27,7 +27,8 @@ struct EvaluationOptions {
   int seeds = 5;  // draws of references, of seeds first_seed, first_seed + 1, ...
   int first_seed = 0;
   Sampling sampling = Sampling::kByClass;
-  std::string references;  // a list of them instead, see ReadReferenceList
+  std::string references;    // a list of them instead, see ReadReferenceList
+  double coreset_ratio = 1;  // of the references' patches that hfwa keeps, (0, 1]
   // The first file that cannot be used ends the run, or is left out of it and named in the result.
   OnBadInput on_bad_input = OnBadInput::kStop;
   bool sizes = true;   // also by size of the defect

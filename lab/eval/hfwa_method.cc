@@ -1,6 +1,8 @@
 #include "lab/eval/hfwa_method.h"
 
 #include <algorithm>
+#include <cmath>
+#include <tuple>
 #include <utility>
 
 #include <ATen/ATen.h>
@@ -27,6 +29,13 @@ scoring::RawScore ToServiceRaw(const RawScore& raw) {
   return service;
 }
 
+// Of the patches' distances [n, g, g], rounded to a whole number of patches: 6 of 576.
+float TopHundredth(const at::Tensor& few) {
+  const at::Tensor sum = few.sum(0).flatten();
+  const auto count = std::max<int64_t>(1, std::lround(0.01 * static_cast<double>(sum.numel())));
+  return std::get<0>(sum.topk(count)).mean().item<float>();
+}
+
 class HfwaDetector final : public Detector {
  public:
   HfwaDetector(const model::Hfwa& hfwa, BankPtr bank, const scoring::ScoreModel& service)
@@ -41,6 +50,7 @@ class HfwaDetector final : public Detector {
     Judgement judgement;
     judgement.map = engine::CombinedMap(config_, image.language_diff, few);
     judgement.raw = {judgement.map.max().item<float>(), image.probability};
+    if (few.defined()) judgement.raw.top_hundredth = TopHundredth(few);
     if (with_levels) judgement.levels = Levels(image.language_diff, few);
     return judgement;
   }
@@ -49,7 +59,13 @@ class HfwaDetector final : public Detector {
     Scoring service = {
         .name = "service", .scores = {}, .threshold = service_.threshold(), .note = ""};
     for (const RawScore& raw : images) service.scores.push_back(service_.Score(ToServiceRaw(raw)));
-    return {PaperScoring(images, bank_ != nullptr), std::move(service)};
+    std::vector<Scoring> scorings = {PaperScoring(images, bank_ != nullptr), std::move(service)};
+    // A level alone has none.
+    if (bank_ == nullptr || images.empty() || !images[0].top_hundredth.has_value()) return scorings;
+    Scoring top = {.name = "top1", .scores = {}, .threshold = std::nullopt, .note = ""};
+    for (const RawScore& raw : images) top.scores.push_back(*raw.top_hundredth);
+    scorings.push_back(std::move(top));
+    return scorings;
   }
 
  private:
@@ -74,7 +90,8 @@ class HfwaDetector final : public Detector {
 // Each reference judged without itself, a single one by its own distant patches: as the engine
 // does.
 absl::StatusOr<scoring::ScoreModel> ServiceModel(const model::Hfwa& hfwa,
-                                                 const std::vector<Features>& references) {
+                                                 const std::vector<Features>& references,
+                                                 double coreset_ratio) {
   const size_t count = references.size();
   const size_t judged = std::min(count, kJudgedMax);
   std::vector<scoring::ReferenceRaw> raws;
@@ -83,10 +100,10 @@ absl::StatusOr<scoring::ScoreModel> ServiceModel(const model::Hfwa& hfwa,
     const at::Tensor tokens = references[k].tokens.to(hfwa.kernels().device());
     at::Tensor few;
     if (count == 1) {
-      HFWA_ASSIGN_OR_RETURN(const BankPtr bank, MakeBank(hfwa, references));
+      HFWA_ASSIGN_OR_RETURN(const BankPtr bank, MakeBank(hfwa, references, coreset_ratio));
       few = bank->MatchSelf(tokens, 0);
     } else {
-      HFWA_ASSIGN_OR_RETURN(const BankPtr bank, MakeBank(hfwa, references, k));
+      HFWA_ASSIGN_OR_RETURN(const BankPtr bank, MakeBank(hfwa, references, coreset_ratio, k));
       few = bank->Match(tokens);
     }
     const at::Tensor map =
@@ -109,8 +126,9 @@ absl::StatusOr<std::unique_ptr<Detector>> HfwaMethod::Fit(const References& refe
     return std::make_unique<HfwaDetector>(hfwa_, nullptr,
                                           scoring::ScoreModel::ZeroShot(config.levels()));
   }
-  HFWA_ASSIGN_OR_RETURN(BankPtr bank, MakeBank(hfwa_, references.images));
-  HFWA_ASSIGN_OR_RETURN(const scoring::ScoreModel service, ServiceModel(hfwa_, references.images));
+  HFWA_ASSIGN_OR_RETURN(BankPtr bank, MakeBank(hfwa_, references.images, coreset_ratio_));
+  HFWA_ASSIGN_OR_RETURN(const scoring::ScoreModel service,
+                        ServiceModel(hfwa_, references.images, coreset_ratio_));
   return std::make_unique<HfwaDetector>(hfwa_, std::move(bank), service);
 }
 

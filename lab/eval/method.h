@@ -24,6 +24,8 @@ struct RawScore {
   float map_max = 0;                   // largest value of the map
   std::optional<float> probability{};  // by language, where the method uses it
   std::optional<float> image{};        // the method's own, where it is none of the above
+  // Mean of the largest hundredth of the patches' distances to the references.
+  std::optional<float> top_hundredth{};
 };
 
 struct Judgement {
@@ -80,6 +82,8 @@ struct LoadedModel {
   const model::Hfwa& hfwa;         // outlives the method
   const model::ModelFiles& files;  // dropped after the method was made
   std::string directory;           // where they come from
+  // Of the references' rows that hfwa's bank keeps, as a product's, (0, 1].
+  double coreset_ratio = 1;
 };
 
 // The method of that name. INVALID_ARGUMENT lists the names there are; FAILED_PRECONDITION says

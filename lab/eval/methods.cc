@@ -26,7 +26,7 @@ const std::vector<std::pair<std::string, Maker>>& Makers() {
   static const std::vector<std::pair<std::string, Maker>> makers{
       {"hfwa",
        [](const LoadedModel& model) -> MethodOr {
-         return std::make_unique<HfwaMethod>(model.hfwa);
+         return std::make_unique<HfwaMethod>(model.hfwa, model.coreset_ratio);
        }},
       {"spade", OverTokens<SpadeMethod>},
       {"padim", OverTokens<PadimMethod>},

@@ -2,20 +2,26 @@
 
 #include <utility>
 
+#include "core/base/status_macros.h"
 #include "lab/metrics/score_metrics.h"
 
 namespace hfwa::lab {
 
 absl::StatusOr<std::shared_ptr<const bank::Bank>> MakeBank(const model::Hfwa& hfwa,
                                                            const std::vector<Features>& references,
+                                                           double coreset_ratio,
                                                            std::optional<size_t> without) {
   const size_t count = references.size() - (without.has_value() ? 1 : 0);
-  return bank::Bank::Create(
-      static_cast<int>(count), hfwa.kernels(), [&](int k) -> absl::StatusOr<at::Tensor> {
-        const auto index = static_cast<size_t>(k);
-        return references[without.has_value() && index >= *without ? index + 1 : index].tokens.to(
-            hfwa.kernels().device());
-      });
+  HFWA_ASSIGN_OR_RETURN(
+      std::shared_ptr<const bank::Bank> bank,
+      bank::Bank::Create(
+          static_cast<int>(count), hfwa.kernels(), [&](int k) -> absl::StatusOr<at::Tensor> {
+            const auto index = static_cast<size_t>(k);
+            const size_t from = without.has_value() && index >= *without ? index + 1 : index;
+            return references[from].tokens.to(hfwa.kernels().device());
+          }));
+  if (coreset_ratio >= 1) return bank;
+  return bank->Keep(hfwa.kernels(), bank->Coreset(coreset_ratio));
 }
 
 Scoring PaperScoring(absl::Span<const RawScore> images, bool few_shot) {

@@ -16,9 +16,10 @@
 
 namespace hfwa::lab {
 
-// The bank of all references, or of all but one; at least one is left.
+// The bank of all references, or of all but one; at least one is left. With a ratio below 1 its
+// coreset.
 absl::StatusOr<std::shared_ptr<const bank::Bank>> MakeBank(
-    const model::Hfwa& hfwa, const std::vector<Features>& references,
+    const model::Hfwa& hfwa, const std::vector<Features>& references, double coreset_ratio = 1,
     std::optional<size_t> without = std::nullopt);
 
 // "paper", training-and-data spec 7.4: by language alone, or with references half of it and half

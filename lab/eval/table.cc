@@ -102,7 +102,6 @@ std::string Title(const std::string& method, int shots, const EvaluationResult& 
                       draws > 1 ? absl::StrCat(", ", draws, " draws") : "");
 }
 
-// Without one there is nothing that the first scoring does not say.
 bool HasThreshold(const std::vector<const Average*>& averages, const std::string& scoring) {
   return std::any_of(averages.begin(), averages.end(), [&](const Average* average) {
     return average->scoring == scoring && average->values[At(Column::kGoodCalled)].has_value();
@@ -158,9 +157,13 @@ std::vector<Table> MakeTables(const EvaluationResult& result,
       if (of.empty()) continue;
       const std::string title = Title(method, shots, result);
       for (const std::string& scoring : scorings) {
-        if (scoring != scorings.front() && !HasThreshold(of, scoring)) continue;
+        const bool first = scoring == scorings.front();
+        // Without references the service scores as the paper does.
+        if (!first && shots == 0) continue;
         tables.push_back(MakeTable(absl::StrCat(title, ": ", scoring, " scoring"), "class",
-                                   scoring == scorings.front() ? PaperColumns() : ServiceColumns(),
+                                   first                       ? PaperColumns()
+                                   : HasThreshold(of, scoring) ? ServiceColumns()
+                                                               : ImageColumns(),
                                    of, [&](const Average& average) -> std::string {
                                      if (average.scoring != scoring || average.subset != "all")
                                        return "";

@@ -117,6 +117,7 @@ TEST_F(EvaluationTest, measures_what_the_parts_give_by_hand) {
   }
   PixelMeter meter({.scratch = ""});
   std::vector<float> maxima, probabilities;
+  std::vector<double> tops;
   std::vector<uint8_t> labels;
   for (const Item& item : set.classes[1].test) {
     const Features features = encode(item);
@@ -126,6 +127,8 @@ TEST_F(EvaluationTest, measures_what_the_parts_give_by_hand) {
                                .view({features.tokens.size(0), grid, grid});
     const at::Tensor map = engine::CombinedMap(hfwa->config(), features.language_diff, few);
     maxima.push_back(map.max().item<float>());
+    // A hundredth of this grid is its largest patch.
+    tops.push_back(few.sum(0).max().item<double>());
     probabilities.push_back(*features.probability);
     labels.push_back(item.anomalous ? 1 : 0);
     image::Mask mask = ResizeMask(*LoadMask(set, item, *LoadPicture(set, item)), kSide);
@@ -147,6 +150,8 @@ TEST_F(EvaluationTest, measures_what_the_parts_give_by_hand) {
   for (size_t i = 0; i < got.scores.size(); ++i) {
     EXPECT_NEAR(got.scores[i].score, scores.scores[i], 1e-4);
   }
+  EXPECT_EQ(all.images[2].scoring, "top1");
+  EXPECT_DOUBLE_EQ(all.images[2].ranking.auroc.value, RankScores(tops, labels).auroc.value);
 }
 
 TEST_F(EvaluationTest, splits_defects_by_size_and_maps_by_level) {
@@ -163,11 +168,27 @@ TEST_F(EvaluationTest, splits_defects_by_size_and_maps_by_level) {
   EXPECT_NE(Part(got, "level H1").pixels.ranking.auroc.value,
             Part(got, "level H2").pixels.ranking.auroc.value);
   EXPECT_THAT(Part(got, "level H1").images, SizeIs(1));
-  ASSERT_THAT(Part(got, "all").images, SizeIs(2));
+  ASSERT_THAT(Part(got, "all").images, SizeIs(3));
   EXPECT_EQ(Part(got, "all").images[0].scoring, "paper");
   EXPECT_FALSE(Part(got, "all").images[0].good_called_anomalous.defined());
   EXPECT_EQ(Part(got, "all").images[1].scoring, "service");
   EXPECT_TRUE(Part(got, "all").images[1].good_called_anomalous.defined());
+  EXPECT_EQ(Part(got, "all").images[2].scoring, "top1");
+}
+
+TEST_F(EvaluationTest, keeps_a_coreset_of_the_references_where_asked_to) {
+  const auto all = Evaluate(options_);
+  options_.coreset_ratio = 0.1;
+  const auto some = Evaluate(options_);
+  ASSERT_TRUE(all.ok() && some.ok()) << all.status() << some.status();
+  // Fewer rows to be near to: no image comes nearer, some go farther away.
+  float nearest = 0, farthest = 0;
+  for (size_t i = 0; i < all->measurements.size(); ++i) {
+    EXPECT_EQ(all->measurements[i].references, some->measurements[i].references);
+    nearest += all->measurements[i].map_high;
+    farthest += some->measurements[i].map_high;
+  }
+  EXPECT_GT(farthest, nearest);
 }
 
 TEST_F(EvaluationTest, splits_defects_by_kind) {
@@ -322,6 +343,8 @@ TEST_F(EvaluationTest, refuses_options_that_make_no_sense) {
   EXPECT_TRUE(refused([](EvaluationOptions& o) { o.shots = {-1}; }));
   EXPECT_TRUE(refused([](EvaluationOptions& o) { o.shots = {1, 1}; }));
   EXPECT_TRUE(refused([](EvaluationOptions& o) { o.seeds = 0; }));
+  EXPECT_TRUE(refused([](EvaluationOptions& o) { o.coreset_ratio = 0; }));
+  EXPECT_TRUE(refused([](EvaluationOptions& o) { o.coreset_ratio = 1.5; }));
   EXPECT_TRUE(refused([](EvaluationOptions& o) { o.methods = {"other"}; }));
   EXPECT_TRUE(refused([](EvaluationOptions& o) { o.classes = {"glass"}; }));
 }
