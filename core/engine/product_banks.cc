@@ -19,9 +19,6 @@
 namespace hfwa::engine {
 namespace {
 
-// References that are judged against the others; more would only cost time.
-constexpr int kJudgedMax = 16;
-
 // Pictures of the largest bank of which a coreset without each reference is made; the time for all
 // of them grows with the third power.
 constexpr int kLeftOutPicturesMax = 64;
@@ -265,11 +262,8 @@ scoring::ReferenceRaw ProductBanks::Raw(const ProductBank& snapshot,
 absl::StatusOr<scoring::ScoreModel> ProductBanks::Calibrate(const ProductBank& snapshot,
                                                             const bank::Bank& full,
                                                             const store::Revision& revision) {
-  const int count = static_cast<int>(revision.references.size());
-  const int judged = std::min(count, kJudgedMax);
   std::vector<scoring::ReferenceRaw> raws;
-  for (int j = 0; j < judged; ++j) {
-    const int k = static_cast<int>(static_cast<int64_t>(j) * count / judged);  // spread over all
+  for (const int k : scoring::JudgedReferences(static_cast<int>(revision.references.size()))) {
     ReferenceFeatures::Features features;
     if (UsesLanguage(encoder_->model().config(), snapshot.method)) {
       HFWA_ASSIGN_OR_RETURN(features,
@@ -293,7 +287,7 @@ absl::StatusOr<at::Tensor> ProductBanks::MatchOthers(const ProductBank& snapshot
   std::shared_ptr<const bank::Bank> others;
   // A coreset made without the reference is what another good part would meet; among many
   // references one hardly matters.
-  if (snapshot.coreset_ratio < 1 && count > 1 && count <= kJudgedMax &&
+  if (snapshot.coreset_ratio < 1 && count > 1 && count <= scoring::kJudgedMax &&
       pictures <= kLeftOutPicturesMax) {
     HFWA_ASSIGN_OR_RETURN(
         others, full.Keep(encoder_->model().kernels(), full.Coreset(snapshot.coreset_ratio, own)));

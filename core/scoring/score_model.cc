@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
 
 namespace hfwa::scoring {
 namespace {
@@ -47,6 +48,14 @@ Summary Summarize(absl::Span<const ReferenceRaw> references, Value value) {
 }
 
 }  // namespace
+
+std::vector<int> JudgedReferences(int count) {
+  const int judged = std::min(count, kJudgedMax);
+  std::vector<int> references;
+  for (int j = 0; j < judged; ++j)
+    references.push_back(static_cast<int>(int64_t{j} * count / judged));
+  return references;
+}
 
 ScoreModel ScoreModel::ZeroShot(int levels) {
   ScoreModel model;

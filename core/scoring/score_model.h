@@ -24,6 +24,11 @@ struct ReferenceRaw {
   double map_mean = 0;  // of the combined map: the level of an ordinary pixel
 };
 
+// Which of `count` references are judged to make a score model: all up to 16, else 16 spread over
+// all, since more would only cost time. Ascending.
+inline constexpr int kJudgedMax = 16;
+std::vector<int> JudgedReferences(int count);
+
 // SOWA's few-shot score is the mean of t and of m rescaled by its extremes over the test set; a
 // service has no test set. Here the references take its place:
 //

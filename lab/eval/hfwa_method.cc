@@ -17,9 +17,6 @@
 namespace hfwa::lab {
 namespace {
 
-// As many references as the service judges without themselves (docs/scoring.md).
-constexpr size_t kJudgedMax = 16;
-
 using BankPtr = std::shared_ptr<const bank::Bank>;
 
 scoring::RawScore ToServiceRaw(const RawScore& raw) {
@@ -93,10 +90,9 @@ absl::StatusOr<scoring::ScoreModel> ServiceModel(const model::Hfwa& hfwa,
                                                  const std::vector<Features>& references,
                                                  double coreset_ratio) {
   const size_t count = references.size();
-  const size_t judged = std::min(count, kJudgedMax);
   std::vector<scoring::ReferenceRaw> raws;
-  for (size_t j = 0; j < judged; ++j) {
-    const size_t k = j * count / judged;
+  for (const int index : scoring::JudgedReferences(static_cast<int>(count))) {
+    const auto k = static_cast<size_t>(index);
     const at::Tensor tokens = references[k].tokens.to(hfwa.kernels().device());
     at::Tensor few;
     if (count == 1) {

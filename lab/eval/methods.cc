@@ -3,6 +3,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "lab/eval/anomaly_dino_method.h"
 #include "lab/eval/april_gan_method.h"
 #include "lab/eval/hfwa_method.h"
 #include "lab/eval/method.h"
@@ -31,6 +32,10 @@ const std::vector<std::pair<std::string, Maker>>& Makers() {
       {"spade", OverTokens<SpadeMethod>},
       {"padim", OverTokens<PadimMethod>},
       {"patchcore", OverTokens<PatchcoreMethod>},
+      {"anomaly-dino",
+       [](const LoadedModel& model) -> MethodOr {
+         return std::make_unique<AnomalyDinoMethod>(model.hfwa);
+       }},
       {"winclip", WinclipMethod::Create},
       {"april-gan", AprilGanMethod::Create}};
   return makers;

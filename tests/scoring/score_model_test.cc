@@ -8,6 +8,15 @@
 namespace hfwa::scoring {
 namespace {
 
+TEST(JudgedReferences, are_all_or_sixteen_spread_over_all) {
+  EXPECT_EQ(JudgedReferences(3), (std::vector<int>{0, 1, 2}));
+  const std::vector<int> many = JudgedReferences(40);
+  ASSERT_EQ(many.size(), 16U);
+  EXPECT_EQ(many.front(), 0);
+  EXPECT_EQ(many[1], 2);
+  EXPECT_EQ(many.back(), 37);
+}
+
 ReferenceRaw Visual(double m) {
   return {.raw = {.text_probability = {}, .map_max = m}, .map_mean = m / 2};
 }
