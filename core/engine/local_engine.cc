@@ -63,8 +63,8 @@ class LocalEngine final : public Engine {
         buffers_(InputShape(encoder_.model()), encoder_.model().options().device != "cpu",
                  static_cast<size_t>(options.queue_images)),
         references_(store_.get(), &features_, &encoder_, &buffers_, options.decode),
-        banks_(store_.get(), &features_, &encoder_, &references_, options.bank_cache_bytes),
         admission_(options.queue_images, options.queue_bytes, &encoder_),
+        banks_(store_.get(), &features_, &encoder_, &references_, options.bank_cache_bytes),
         pool_("hfwa-decode", DecodeThreads(options),
               static_cast<size_t>(2 * options.queue_images) + 64) {
     const model::Hfwa& hosted = encoder_.model();
@@ -142,14 +142,15 @@ class LocalEngine final : public Engine {
   Observer* const observer_;
   ModelInfo info_;
 
-  // Destroyed in reverse: the pool ends its work while encoder, banks and store still live.
+  // Destroyed in reverse: the pool ends its work while encoder, banks and store still live, and the
+  // banks end theirs while there is an admission to give calls' places back to.
   const std::unique_ptr<store::Store> store_;
   store::FeatureCache features_;
   Encoder encoder_;
   TensorPool buffers_;
   ReferenceFeatures references_;
-  ProductBanks banks_;
   Admission admission_;
+  ProductBanks banks_;
 
   ThreadPool pool_;
 };

@@ -107,6 +107,27 @@ TEST_F(MethodTest, without_references_there_is_nothing_to_judge_by) {
             CalibrationState::kUncalibrated);
 }
 
+// The builder's thread still holds the call, and its place, when the engine goes.
+TEST_F(MethodTest, an_engine_waits_for_a_refusal_that_is_being_given) {
+  CreateProduct("any", Method::kAnomalyDino);
+  const std::string picture = Png(Part(1));
+  absl::Notification refused, never;
+  std::atomic<bool> given = false;
+  DetectCall call;
+  call.product_id = "any";
+  call.image.encoded = picture;
+  call.done = [&](const absl::StatusOr<DetectResult>& result) {
+    EXPECT_TRUE(absl::IsFailedPrecondition(result.status()));
+    refused.Notify();
+    never.WaitForNotificationWithTimeout(absl::Milliseconds(300));
+    given = true;
+  };
+  engine_->Detect(std::move(call));
+  refused.WaitForNotification();
+  engine_.reset();
+  EXPECT_TRUE(given);
+}
+
 TEST_F(MethodTest, a_change_of_method_is_another_revision_and_goes_back_to_the_bit) {
   CreateProduct("bolt");
   ASSERT_TRUE(Add("bolt", Parts(3)).ok());
