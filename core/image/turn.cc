@@ -14,6 +14,7 @@ constexpr std::array<double, kOrientations> kCosines = {1,  kHalfRoot,  0, -kHal
 
 // Reflects a place into 0..count - 1.
 size_t Reflect(int64_t place, int64_t count) {
+  if (place >= 0 && place < count) return static_cast<size_t>(place);
   place %= 2 * count;
   if (place < 0) place += 2 * count;
   return static_cast<size_t>(place < count ? place : 2 * count - 1 - place);
@@ -59,7 +60,7 @@ Image Turn(const Image& image, int orientation) {
       for (size_t c = 0; c < 3; ++c) {
         const double above = corners[0][c] + x.share * (corners[1][c] - corners[0][c]);
         const double below = corners[2][c] + x.share * (corners[3][c] - corners[2][c]);
-        out[c] = static_cast<uint8_t>(above + y.share * (below - above) + 0.5);
+        out[c] = static_cast<uint8_t>(std::lround(above + y.share * (below - above)));
       }
     }
   }
