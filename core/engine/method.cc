@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <tuple>
 
@@ -16,7 +17,7 @@ bool UsesLanguage(const model::ModelConfig& config, store::Method method) {
 
 double TopPatches(const at::Tensor& few) {
   const at::Tensor patches = few.sum(0).flatten().to(at::kDouble);
-  const int64_t count = std::max<int64_t>(1, patches.numel() / 100);
+  const auto count = std::max<int64_t>(1, std::lround(0.01 * static_cast<double>(patches.numel())));
   return std::get<0>(patches.topk(count)).mean().item<double>();
 }
 

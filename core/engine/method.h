@@ -14,8 +14,8 @@ namespace hfwa::engine {
 // Whether language takes part in map and score.
 bool UsesLanguage(const model::ModelConfig& config, store::Method method);
 
-// Mean of the largest hundredth (rounded down, at least one) of the patches' distances, summed over
-// levels: AnomalyDINO's image score (arXiv 2405.14529). `few` [n, g, g].
+// Mean of the largest hundredth (rounded to whole patches, at least one: 6 of 576) of the patches'
+// distances, summed over levels: AnomalyDINO's image score (arXiv 2405.14529). `few` [n, g, g].
 double TopPatches(const at::Tensor& few);
 
 struct Judged {

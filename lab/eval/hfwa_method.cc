@@ -1,8 +1,5 @@
 #include "lab/eval/hfwa_method.h"
 
-#include <algorithm>
-#include <cmath>
-#include <tuple>
 #include <utility>
 
 #include <ATen/ATen.h>
@@ -10,6 +7,7 @@
 #include "core/bank/bank.h"
 #include "core/base/status_macros.h"
 #include "core/engine/maps.h"
+#include "core/engine/method.h"
 #include "core/model/maps.h"
 #include "core/scoring/score_model.h"
 #include "lab/eval/reference_bank.h"
@@ -26,13 +24,6 @@ scoring::RawScore ToServiceRaw(const RawScore& raw) {
   return service;
 }
 
-// Of the patches' distances [n, g, g], rounded to a whole number of patches: 6 of 576.
-float TopHundredth(const at::Tensor& few) {
-  const at::Tensor sum = few.sum(0).flatten();
-  const auto count = std::max<int64_t>(1, std::lround(0.01 * static_cast<double>(sum.numel())));
-  return std::get<0>(sum.topk(count)).mean().item<float>();
-}
-
 class HfwaDetector final : public Detector {
  public:
   HfwaDetector(const model::Hfwa& hfwa, BankPtr bank, const scoring::ScoreModel& service)
@@ -47,7 +38,7 @@ class HfwaDetector final : public Detector {
     Judgement judgement;
     judgement.map = engine::CombinedMap(config_, image.language_diff, few);
     judgement.raw = {judgement.map.max().item<float>(), image.probability};
-    if (few.defined()) judgement.raw.top_hundredth = TopHundredth(few);
+    if (few.defined()) judgement.raw.top_hundredth = static_cast<float>(engine::TopPatches(few));
     if (with_levels) judgement.levels = Levels(image.language_diff, few);
     return judgement;
   }
