@@ -30,6 +30,13 @@ absl::StatusOr<std::vector<kernels::LinearWeights>> LoadLayers(const ModelConfig
   return layers;
 }
 
+class NoAdapter final : public Adapter {
+ public:
+  kernels::Tokens Apply(const kernels::Tokens& tokens, const Trace& /*trace*/) const override {
+    return tokens;
+  }
+};
+
 class LinearAdapter final : public Adapter {
  public:
   explicit LinearAdapter(std::unique_ptr<kernels::Mlp> mlp) : mlp_(std::move(mlp)) {}
@@ -186,6 +193,7 @@ absl::StatusOr<std::unique_ptr<Adapter>> LoadAdapter(
     const ModelConfig& config, const Weights& weights, int level,
     const std::shared_ptr<const kernels::Linear>& out_proj, const kernels::Kernels& kernels,
     const Trace& trace) {
+  if (config.adapter.type == AdapterConfig::Type::kNone) return std::make_unique<NoAdapter>();
   if (config.adapter.type == AdapterConfig::Type::kLinear)
     return LoadLinearAdapter(config, weights, level, kernels);
   return FwaLoader(config, weights, level, kernels, trace).Load(out_proj);

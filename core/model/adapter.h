@@ -20,8 +20,9 @@ class Adapter {
   virtual kernels::Tokens Apply(const kernels::Tokens& tokens, const Trace& trace) const = 0;
 };
 
-// The adapter of `level`, FWA or linear as configured. `out_proj` is the frozen attention's output
-// projection of block taps[level]; `kernels` must outlive the adapter.
+// The adapter of `level`, as configured: FWA, linear or none, which leaves tokens as they are.
+// `out_proj` is the frozen attention's output projection of block taps[level]; `kernels` must
+// outlive the adapter.
 absl::StatusOr<std::unique_ptr<Adapter>> LoadAdapter(
     const ModelConfig& config, const Weights& weights, int level,
     const std::shared_ptr<const kernels::Linear>& out_proj, const kernels::Kernels& kernels,

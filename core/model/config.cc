@@ -69,10 +69,11 @@ absl::Status ReadText(const json* object, TextConfig& text) {
 absl::Status ReadEncoder(const json* object, ModelConfig& config) {
   JsonFields fields(object, "visual_encoder");
   const std::string type = fields.Text("type", "map");
-  if (type != "map" && type != "residual") {
-    fields.Fail("type", absl::StrCat("must be map or residual, not ", type));
+  if (type != "map" && type != "residual" && type != "value") {
+    fields.Fail("type", absl::StrCat("must be map, residual or value, not ", type));
   }
   config.residual_encoder = type == "residual";
+  config.value_encoder = type == "value";
   config.gamma = fields.Number("gamma", 0.0, 1.0, 0.1);
   return fields.Finish();
 }
@@ -80,10 +81,15 @@ absl::Status ReadEncoder(const json* object, ModelConfig& config) {
 absl::Status ReadAdapter(const json* object, AdapterConfig& adapter) {
   JsonFields fields(object, "adapter");
   const std::string type = fields.Text("type", "fwa");
-  if (type != "fwa" && type != "linear") {
-    fields.Fail("type", absl::StrCat("must be fwa or linear, not ", type));
+  if (type == "fwa") {
+    adapter.type = AdapterConfig::Type::kFwa;
+  } else if (type == "linear") {
+    adapter.type = AdapterConfig::Type::kLinear;
+  } else if (type == "none") {
+    adapter.type = AdapterConfig::Type::kNone;
+  } else {
+    fields.Fail("type", absl::StrCat("must be fwa, linear or none, not ", type));
   }
-  adapter.type = type == "fwa" ? AdapterConfig::Type::kFwa : AdapterConfig::Type::kLinear;
   adapter.window = static_cast<int>(fields.Int("window", 2, kMaxSize, 12));
   adapter.depth = static_cast<int>(fields.Int("depth", 1, kMaxLayers, 1));
   adapter.heads = static_cast<int>(fields.Int("heads", 1, kMaxSize, 8));
@@ -190,10 +196,16 @@ absl::Status CheckLanguage(const ModelConfig& config) {
     if (config.residual_encoder) {
       return fail("visual_encoder.type residual needs adapters, so a text section");
     }
+    if (config.value_encoder) {
+      return fail("visual_encoder.type value needs ln_post, so a text section");
+    }
     return absl::OkStatus();
   }
   const VisionConfig& vision = config.vision;
   if (!vision.projection) return fail("text needs vision.projection: both sides meet in embed_dim");
+  if (config.residual_encoder && config.adapter.type == AdapterConfig::Type::kNone) {
+    return fail("visual_encoder.type residual needs adapters, not adapter.type none");
+  }
   if (config.adapter.type == AdapterConfig::Type::kFwa) {
     const int window = config.effective_window();
     if (window < 2)

@@ -38,7 +38,7 @@ struct TextConfig {
 };
 
 struct AdapterConfig {
-  enum class Type { kFwa, kLinear };
+  enum class Type { kFwa, kLinear, kNone };
   Type type = Type::kFwa;
   int window = 12;
   int depth = 1;
@@ -70,6 +70,7 @@ struct ModelConfig {
   std::optional<TextConfig> text;
   std::vector<int> taps;  // resolved to 0..layers-1, level i is taps[i]
   bool residual_encoder = false;
+  bool value_encoder = false;  // tokens come from the path of v-v attention (VisionTower)
   double gamma = 0.1;
   AdapterConfig adapter;
   bool share_weight = false;
@@ -100,9 +101,11 @@ struct ModelConfig {
 //   text            width layers heads (width/64) vocab_size context_length; absent or null:
 //                   few-shot only
 //   taps            distinct; negative ones count from the end (residual: ascending, none negative)
-//   visual_encoder  type ("map" | "residual") gamma (0.1)
-//   adapter         type ("fwa" | "linear") window (12) depth (1) heads (8) cpb_dim (64)
-//                   value_only (true) hidden (null) drop (0) attn_drop (0.1)
+//   visual_encoder  type ("map" | "residual": adapters feed back, spec 8 | "value": tokens of the
+//                   path of v-v attention after ln_post, VisionTower::ForwardValues) gamma (0.1)
+//   adapter         type ("fwa" | "linear" | "none": tokens are projected as they are) window (12)
+//                   depth (1) heads (8) cpb_dim (64) value_only (true) hidden (null) drop (0)
+//                   attn_drop (0.1)
 //   share_weight (false)  fusion_dim (embed_dim; null: no text linear)  temperature (0.07)
 //   map_size (vision.image_size)  filter_sigma (4; null: no filter)
 //   prompt          type ("learned" | "fixed") length (12) class_names (["object"])

@@ -94,6 +94,7 @@ class Hfwa::Impl {
   const ModelConfig& config() const { return config_; }
   const kernels::Kernels& kernels() const { return *kernels_; }
   const VisionTower& vision() const { return *tower_; }
+  const at::Tensor& text_pairs() const { return text_unit_; }
   const HfwaOptions& options() const { return options_; }
   const std::string& config_json() const { return config_json_; }
   const std::string& digest() const { return digest_; }
@@ -297,6 +298,7 @@ int Hfwa::ClassIndex(std::string_view class_name) const {
 const ModelConfig& Hfwa::config() const { return impl_->config(); }
 const kernels::Kernels& Hfwa::kernels() const { return impl_->kernels(); }
 const VisionTower& Hfwa::vision() const { return impl_->vision(); }
+const at::Tensor& Hfwa::text_pairs() const { return impl_->text_pairs(); }
 const std::string& Hfwa::config_json() const { return impl_->config_json(); }
 const std::string& Hfwa::digest() const { return impl_->digest(); }
 const HfwaOptions& Hfwa::options() const { return impl_->options(); }

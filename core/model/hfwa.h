@@ -91,6 +91,9 @@ class Hfwa {
   const kernels::Kernels& kernels() const;
   // The frozen tower, for methods that look at images their own way.
   const VisionTower& vision() const;
+  // The text pair of each class, normal first, of length one: [M, 2, E] fp32 on the model's device;
+  // undefined without a language side.
+  const at::Tensor& text_pairs() const;
   const std::string& config_json() const;
   // SHA-256 over the model's files, 64 hexadecimal digits; see also fingerprint().
   const std::string& digest() const;

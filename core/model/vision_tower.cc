@@ -80,7 +80,7 @@ at::Tensor VisionTower::Embed(const at::Tensor& images, const Trace& trace) cons
 
 at::Tensor VisionTower::Forward(const at::Tensor& images, bool want_image_feature,
                                 const TapVisitor& visit, const Trace& trace) const {
-  return Run(images, want_image_feature, /*from_values=*/false, visit, trace);
+  return Run(images, want_image_feature, config_.value_encoder, visit, trace);
 }
 
 at::Tensor VisionTower::ForwardValues(const at::Tensor& images, bool want_image_feature,

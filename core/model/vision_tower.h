@@ -26,6 +26,7 @@ class VisionTower {
 
   // images [B, 3, S, S], fp32 on the device. Returns the image feature [B, E] if
   // `want_image_feature`, else stops after the last tapped block and returns an undefined tensor.
+  // Where the configuration has the value encoder, this is ForwardValues.
   at::Tensor Forward(const at::Tensor& images, bool want_image_feature, const TapVisitor& visit,
                      const Trace& trace) const;
 

@@ -152,6 +152,7 @@ absl::StatusOr<at::Tensor> Weights::Get(const std::string& name, at::IntArrayRef
 
 std::vector<AdapterLayer> AdapterLayers(const ModelConfig& config, int level, int block) {
   const AdapterConfig& adapter = config.adapter;
+  if (adapter.type == AdapterConfig::Type::kNone) return {};
   std::string at = absl::StrCat("visual_encoder.adapters.", level, ".");
   if (adapter.type == AdapterConfig::Type::kFwa) absl::StrAppend(&at, "blocks.", block, ".mlp.");
   // Between two linear maps sits an activation and, where there is one, a dropout.

@@ -40,7 +40,7 @@ std::vector<TensorSpec> RequiredTensors(const ModelConfig& config);
 
 // Names, input and output sizes of the linear maps of one adapter mlp (fwa: block `block` of level
 // `level`; linear: the adapter itself), counting activations and dropouts as the checkpoints do
-// (spec 4.1, 4.2).
+// (spec 4.1, 4.2). None where there are no adapters.
 struct AdapterLayer {
   std::string name;
   int64_t in = 0;

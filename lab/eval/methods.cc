@@ -4,6 +4,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "lab/eval/anomaly_dino_method.h"
+#include "lab/eval/anomalyclip_method.h"
 #include "lab/eval/april_gan_method.h"
 #include "lab/eval/hfwa_method.h"
 #include "lab/eval/method.h"
@@ -37,7 +38,8 @@ const std::vector<std::pair<std::string, Maker>>& Makers() {
          return std::make_unique<AnomalyDinoMethod>(model.hfwa);
        }},
       {"winclip", WinclipMethod::Create},
-      {"april-gan", AprilGanMethod::Create}};
+      {"april-gan", AprilGanMethod::Create},
+      {"anomalyclip", AnomalyClipMethod::Create}};
   return makers;
 }
 

@@ -64,8 +64,9 @@ std::string Backbone::Fingerprint() const {
       "taps=", absl::StrJoin(config_.taps, ","), " side=", v.image_size, " patch=", v.patch_size,
       " heads=", v.heads, " layers=", v.layers, " pre=", v.pre_norm_layer, " quick=", v.quick_gelu,
       " eps=", v.layer_norm_eps, " mean=", absl::StrJoin(config_.mean, ","),
-      " std=", absl::StrJoin(config_.std, ","), " kernels=", kernels_->name(), "/",
-      at::toString(kernels_->compute_type()), "/", kernels_->device().is_cpu() ? "cpu" : "cuda");
+      " std=", absl::StrJoin(config_.std, ","), config_.value_encoder ? " values" : "",
+      " kernels=", kernels_->name(), "/", at::toString(kernels_->compute_type()), "/",
+      kernels_->device().is_cpu() ? "cpu" : "cuda");
 }
 
 }  // namespace hfwa::lab::train

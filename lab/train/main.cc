@@ -57,14 +57,17 @@ void AddFiles(CLI::App& app, Arguments& a) {
 
 void AddVariant(CLI::App& app, hfwa::lab::train::VariantOptions& v) {
   app.add_option("--name", v.name, "Name of the new model");
-  app.add_option("--adapter", v.adapter, "fwa or linear; default: as the model says")
-      ->check(CLI::IsMember({"fwa", "linear"}));
+  app.add_option("--adapter", v.adapter, "fwa, linear or none; default: as the model says")
+      ->check(CLI::IsMember({"fwa", "linear", "none"}));
   app.add_option("--prompts", v.prompts,
                  "learned, template (learnt contexts in the paper's 44 states a side) or fixed; "
                  "default: as the model says")
       ->check(CLI::IsMember({"learned", "template", "fixed"}));
   app.add_flag("--share-adapter", v.share_adapter, "One linear adapter for all levels");
   app.add_flag("--residual", v.residual, "The residual encoder: adapters feed back");
+  app.add_flag("--value-tokens", v.value_tokens,
+               "Tokens of v-v attention beside the frozen path (AnomalyCLIP)");
+  app.add_flag("--no-text-linear", v.no_text_linear, "The text pair as the tower gives it");
   app.add_option("--gamma", v.gamma, "Its share of the adapters")->check(CLI::Range(0.0, 1.0));
   app.add_option("--attn-drop", v.attn_drop, "Dropout of the windows' attention (0.1)")
       ->check(CLI::Range(0.0, 0.999));

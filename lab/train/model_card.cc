@@ -24,17 +24,28 @@ std::string Table(const std::vector<std::pair<std::string, std::string>>& rows) 
   return text;
 }
 
+const char* AdapterName(model::AdapterConfig::Type type) {
+  switch (type) {
+    case model::AdapterConfig::Type::kFwa:
+      return "window attention";
+    case model::AdapterConfig::Type::kLinear:
+      return "linear";
+    case model::AdapterConfig::Type::kNone:
+      return "no";
+  }
+  return "no";
+}
+
 std::string Variant(const model::ModelConfig& config) {
-  const bool fwa = config.adapter.type == model::AdapterConfig::Type::kFwa;
+  const bool linear = config.adapter.type == model::AdapterConfig::Type::kLinear;
   const bool fixed = config.prompt.type == model::PromptConfig::Type::kFixed;
-  return absl::StrFormat("%s adapters%s, %s prompts (%d normal, %d anomaly states, %d classes)%s",
-                         fwa ? "window attention" : "linear",
-                         !fwa && config.share_weight ? ", one for all levels" : "",
-                         fixed ? "fixed" : "learned", config.prompt.states_normal.size(),
-                         config.prompt.states_anomaly.size(), config.prompt.class_names.size(),
-                         config.residual_encoder
-                             ? absl::StrFormat(", residual encoder (gamma %g)", config.gamma)
-                             : "");
+  return absl::StrFormat(
+      "%s adapters%s, %s prompts (%d normal, %d anomaly states, %d classes)%s%s",
+      AdapterName(config.adapter.type), linear && config.share_weight ? ", one for all levels" : "",
+      fixed ? "fixed" : "learned", config.prompt.states_normal.size(),
+      config.prompt.states_anomaly.size(), config.prompt.class_names.size(),
+      config.residual_encoder ? absl::StrFormat(", residual encoder (gamma %g)", config.gamma) : "",
+      config.value_encoder ? ", tokens of v-v attention" : "");
 }
 
 std::string Options(const TrainOptions& options) {

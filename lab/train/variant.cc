@@ -55,7 +55,12 @@ absl::StatusOr<std::string> VariantConfig(const std::string& base_json,
   if (!options.adapter.empty()) root["adapter"]["type"] = options.adapter;
   if (options.attn_drop.has_value()) root["adapter"]["attn_drop"] = *options.attn_drop;
   if (options.share_adapter) root["share_weight"] = true;
+  if (options.residual && options.value_tokens) {
+    return absl::InvalidArgumentError("adapters feed back into one path: not beside value tokens");
+  }
   if (options.residual) root["visual_encoder"]["type"] = "residual";
+  if (options.value_tokens) root["visual_encoder"]["type"] = "value";
+  if (options.no_text_linear) root["fusion_dim"] = nullptr;
   if (options.gamma.has_value()) root["visual_encoder"]["gamma"] = *options.gamma;
   HFWA_RETURN_IF_ERROR(SetPrompts(options, root));
   std::string text = root.dump(2, ' ', false, json::error_handler_t::replace);
@@ -63,6 +68,11 @@ absl::StatusOr<std::string> VariantConfig(const std::string& base_json,
   if (options.share_adapter && config.adapter.type != model::AdapterConfig::Type::kLinear) {
     return absl::InvalidArgumentError(
         "one adapter for all levels: only linear adapters can be shared");
+  }
+  if (config.adapter.type == model::AdapterConfig::Type::kNone && !config.text_linear &&
+      config.prompt.type == model::PromptConfig::Type::kFixed) {
+    return absl::InvalidArgumentError(
+        "there is nothing to learn: no adapters, no contexts and no text linear");
   }
   if (options.gamma.has_value() && !config.residual_encoder) {
     return absl::InvalidArgumentError("gamma is of the residual encoder alone");

@@ -5,6 +5,7 @@
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
@@ -18,17 +19,22 @@ namespace hfwa::lab {
 
 class ClipModel {
  public:
-  explicit ClipModel(model::Precision precision = model::Precision::kFp32,
-                     const std::string& directory = HFWA_SEEDED_MODEL) {
+  explicit ClipModel(model::Precision precision = model::Precision::kFp32)
+      : ClipModel(SeededFiles(), precision) {}
+  explicit ClipModel(model::ModelFiles files, model::Precision precision = model::Precision::kFp32)
+      : files_(std::move(files)) {
     at::set_num_threads(1);
-    auto files = model::ReadModelDirectory(directory);
-    if (!files.ok()) throw std::runtime_error(files.status().ToString());
-    files_ = *std::move(files);
     model::HfwaOptions options;
     options.precision = precision;
     auto hfwa = model::Hfwa::Create(files_, options);
     if (!hfwa.ok()) throw std::runtime_error(hfwa.status().ToString());
     hfwa_ = *std::move(hfwa);
+  }
+
+  static model::ModelFiles SeededFiles() {
+    auto files = model::ReadModelDirectory(HFWA_SEEDED_MODEL);
+    if (!files.ok()) throw std::runtime_error(files.status().ToString());
+    return *std::move(files);
   }
 
   const model::ModelFiles& files() const { return files_; }

@@ -36,14 +36,12 @@ TEST(ClipViewsTest, value_tokens_are_the_second_path_s_formula) {
 }
 
 TEST(ClipViewsTest, value_path_starts_before_the_lowest_tap_and_needs_no_order) {
-  ClipModel original;
-  model::ModelFiles files = original.files();
+  model::ModelFiles files = ClipModel::SeededFiles();
   files.config.taps = {3, 2};
-  const auto hfwa = model::Hfwa::Create(files, {});
-  ASSERT_TRUE(hfwa.ok()) << hfwa.status();
-  const PlainTower plain(files.config, files.weights);
-  const at::Tensor image = original.Image(1);
-  const at::Tensor tokens = ValueTokensOf(original.Look(ValueTokensView(**hfwa), image), 2);
+  const ClipModel model(std::move(files));
+  const PlainTower plain(model.config(), model.files().weights);
+  const at::Tensor image = model.Image(1);
+  const at::Tensor tokens = ValueTokensOf(model.Look(ValueTokensView(model.hfwa()), image), 2);
   EXPECT_LE(
       Apart(tokens[0], UnitRows(plain.NormedAndProjected(plain.Values(image, 2, 3).slice(0, 1)))),
       2e-5);

@@ -9,12 +9,15 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "core/model/weights.h"
+
 namespace hfwa::model {
 namespace {
 
 using nlohmann::json;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 json Base() {
   return json::parse(R"({
@@ -170,6 +173,27 @@ TEST(Config, contradictions_are_refused_by_name) {
     EXPECT_THAT(FaultWith(wrong.pointer, wrong.value), HasSubstr(wrong.message))
         << wrong.pointer << " = " << wrong.value;
   }
+}
+
+TEST(Config, reads_value_tokens_and_no_adapters) {
+  json changed = Base();
+  changed["visual_encoder"]["type"] = "value";
+  changed["adapter"]["type"] = "none";
+  changed["taps"] = {3, 1};
+  auto config = ParseModelConfig(changed.dump());
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_TRUE(config->value_encoder);
+  EXPECT_FALSE(config->residual_encoder);
+  EXPECT_EQ(config->adapter.type, AdapterConfig::Type::kNone);
+  for (const TensorSpec& spec : RequiredTensors(*config))
+    EXPECT_THAT(spec.name, Not(HasSubstr("visual_encoder."))) << "there are no adapters";
+  changed.erase("text");
+  EXPECT_THAT(Fault(changed), HasSubstr("value needs ln_post"));
+  changed = Base();
+  changed["visual_encoder"]["type"] = "residual";
+  changed["taps"] = {1, 3};
+  changed["adapter"]["type"] = "none";
+  EXPECT_THAT(Fault(changed), HasSubstr("not adapter.type none"));
 }
 
 TEST(Config, a_residual_encoder_wants_ascending_taps) {

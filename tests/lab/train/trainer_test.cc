@@ -20,6 +20,7 @@
 namespace hfwa::lab::train {
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 absl::StatusOr<std::unique_ptr<Trainer>> Train(const TrainOptions& options) {
@@ -130,7 +131,45 @@ INSTANTIATE_TEST_SUITE_P(All, Variants,
                                            std::tuple("linear", "fixed", false, false),
                                            std::tuple("linear", "learned", true, false),
                                            std::tuple("fwa", "learned", false, true),
+                                           std::tuple("none", "learned", false, false),
                                            std::tuple("linear", "fixed", true, true)));
+
+TEST(Trainer, value_tokens_train_contexts_alone_and_are_cached_apart) {
+  World world;
+  TrainOptions plain = world.Options("plain", world.Model(), world.Data(3, 3));
+  plain.cache = world.scratch().path("cache");
+  plain.variant.adapter = "none";
+  ASSERT_TRUE(Train(plain).ok());
+  TrainOptions options = plain;
+  options.out = world.scratch().path("values");
+  options.epochs = 3;
+  options.variant.value_tokens = options.variant.no_text_linear = true;
+  const auto trainer = Train(options);
+  ASSERT_TRUE(trainer.ok()) << trainer.status();
+  const auto& epochs = (*trainer)->epochs();
+  EXPECT_EQ(epochs[0].backbone_images, 6);  // the other run's features are of another path
+  EXPECT_EQ(epochs[2].backbone_images, 0);
+  EXPECT_LT(epochs[2].losses.total, epochs[0].losses.total);
+  ExpectServedAsTrained(options);
+  std::vector<std::string> names;
+  for (const auto& [name, tensor] : Learnt(options)) names.push_back(name);
+  EXPECT_THAT(names, ElementsAre("prompt_learner.ctx_neg", "prompt_learner.ctx_pos"));
+  EXPECT_THAT(*ReadFile(options.out + "/MODEL_CARD.md"),
+              HasSubstr("no adapters, learned prompts (1 normal, 1 anomaly states, 1 classes), "
+                        "tokens of v-v attention"));
+}
+
+TEST(Trainer, refuses_a_variant_without_anything_to_learn) {
+  World world;
+  TrainOptions options = world.Options("out", world.Model(), world.Data(1, 1));
+  options.variant.adapter = "none";
+  options.variant.prompts = "fixed";
+  options.variant.no_text_linear = true;
+  EXPECT_TRUE(absl::IsInvalidArgument(Train(options).status()));
+  options.variant = {};
+  options.variant.residual = options.variant.value_tokens = true;
+  EXPECT_TRUE(absl::IsInvalidArgument(Train(options).status()));
+}
 
 TEST(Trainer, a_run_repeats_to_the_bit) {
   World world;
