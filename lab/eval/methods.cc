@@ -7,6 +7,7 @@
 #include "lab/eval/anomalyclip_method.h"
 #include "lab/eval/april_gan_method.h"
 #include "lab/eval/hfwa_method.h"
+#include "lab/eval/inctrl_method.h"
 #include "lab/eval/method.h"
 #include "lab/eval/padim_method.h"
 #include "lab/eval/patchcore_method.h"
@@ -39,7 +40,8 @@ const std::vector<std::pair<std::string, Maker>>& Makers() {
        }},
       {"winclip", WinclipMethod::Create},
       {"april-gan", AprilGanMethod::Create},
-      {"anomalyclip", AnomalyClipMethod::Create}};
+      {"anomalyclip", AnomalyClipMethod::Create},
+      {"inctrl", InctrlMethod::Create}};
   return makers;
 }
 

@@ -17,21 +17,22 @@
 
 namespace hfwa::lab {
 
-absl::StatusOr<std::unique_ptr<PromptEnsemble>> PromptEnsemble::Create(const LoadedModel& model,
-                                                                       const std::string& method) {
-  HFWA_RETURN_IF_ERROR(NeedsLanguage(model.files.config, method));
+absl::StatusOr<std::unique_ptr<PromptEnsemble>> PromptEnsemble::Create(
+    const model::ModelConfig& config, const model::Weights& weights, const std::string& merges,
+    const std::string& method) {
+  HFWA_RETURN_IF_ERROR(NeedsLanguage(config, method));
   std::unique_ptr<PromptEnsemble> ensemble(new PromptEnsemble());
-  ensemble->config_ = model.files.config;
+  ensemble->config_ = config;
   ensemble->config_.text_linear = false;  // learnt
   model::PromptConfig& prompt = ensemble->config_.prompt;
   prompt.type = model::PromptConfig::Type::kFixed;
   prompt.states_normal = train::FixedStatesNormal();
   prompt.states_anomaly = train::FixedStatesAnomaly();
   prompt.templates = train::FixedTemplates();
-  for (const auto& [name, tensor] : model.files.weights.tensors()) {
+  for (const auto& [name, tensor] : weights.tensors()) {
     if (!absl::StartsWith(ToAbsl(name), "visual")) ensemble->weights_.Set(name, tensor);
   }
-  ensemble->merges_ = model.files.merges;
+  ensemble->merges_ = merges;
   return ensemble;
 }
 

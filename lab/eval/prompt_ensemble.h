@@ -11,7 +11,6 @@
 #include "absl/synchronization/mutex.h"
 #include "core/model/config.h"
 #include "core/model/weights.h"
-#include "lab/eval/method.h"
 
 namespace hfwa::lab {
 
@@ -22,7 +21,9 @@ namespace hfwa::lab {
 class PromptEnsemble {
  public:
   // Keeps the model's text tower. FAILED_PRECONDITION where it has no language side.
-  static absl::StatusOr<std::unique_ptr<PromptEnsemble>> Create(const LoadedModel& model,
+  static absl::StatusOr<std::unique_ptr<PromptEnsemble>> Create(const model::ModelConfig& config,
+                                                                const model::Weights& weights,
+                                                                const std::string& merges,
                                                                 const std::string& method);
 
   // Normal, then anomalous: [2, E] fp32 on the CPU, rows of length one. An underscore in the name

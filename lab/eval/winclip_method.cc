@@ -103,7 +103,8 @@ class WinclipDetector final : public OwnScoreDetector {
 
 absl::StatusOr<std::unique_ptr<Method>> WinclipMethod::Create(const LoadedModel& model) {
   HFWA_ASSIGN_OR_RETURN(std::unique_ptr<PromptEnsemble> ensemble,
-                        PromptEnsemble::Create(model, "winclip"));
+                        PromptEnsemble::Create(model.files.config, model.files.weights,
+                                               model.files.merges, "winclip"));
   const int grid = model.hfwa.config().vision.grid();
   if (grid < kLargestSide) {
     return absl::FailedPreconditionError(absl::StrCat("winclip takes windows of ", kLargestSide,

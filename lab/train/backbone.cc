@@ -7,9 +7,9 @@
 #include <ATen/core/grad_mode.h>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "core/base/status_macros.h"
 #include "core/model/torch_errors.h"
+#include "lab/learnt_file.h"
 
 namespace hfwa::lab::train {
 
@@ -59,14 +59,9 @@ Features Backbone::Split(const at::Tensor& rows) const {
 }
 
 std::string Backbone::Fingerprint() const {
-  const model::VisionConfig& v = config_.vision;
-  return absl::StrCat(
-      "taps=", absl::StrJoin(config_.taps, ","), " side=", v.image_size, " patch=", v.patch_size,
-      " heads=", v.heads, " layers=", v.layers, " pre=", v.pre_norm_layer, " quick=", v.quick_gelu,
-      " eps=", v.layer_norm_eps, " mean=", absl::StrJoin(config_.mean, ","),
-      " std=", absl::StrJoin(config_.std, ","), config_.value_encoder ? " values" : "",
-      " kernels=", kernels_->name(), "/", at::toString(kernels_->compute_type()), "/",
-      kernels_->device().is_cpu() ? "cpu" : "cuda");
+  return absl::StrCat(VisionFingerprint(config_), " kernels=", kernels_->name(), "/",
+                      at::toString(kernels_->compute_type()), "/",
+                      kernels_->device().is_cpu() ? "cpu" : "cuda");
 }
 
 }  // namespace hfwa::lab::train

@@ -1,4 +1,4 @@
-// Initial values of the learnt tensors (learnable.h).
+// Initial values in general (initial.h) and of the learnt tensors (learnable.h).
 
 #include <cmath>
 
@@ -6,8 +6,8 @@
 
 #include "absl/strings/match.h"
 #include "core/base/strings.h"
+#include "lab/train/initial.h"
 #include "lab/train/learnable.h"
-#include "lab/train/random.h"
 
 namespace hfwa::lab::train {
 namespace {
@@ -33,16 +33,23 @@ at::Tensor Initial(const model::ModelConfig& config, const model::TensorSpec& sp
   const auto ends = [&](const char* end) { return absl::EndsWith(ToAbsl(spec.name), end); };
   Random random(seed, spec.name);
   if (absl::StartsWith(ToAbsl(spec.name), "prompt_learner.")) {
-    return Filled(spec.shape, [&] { return kContextDeviation * random.Normal(); });
+    return DrawNormal(spec.shape, kContextDeviation, random);
   }
   if (ends("norm1.weight") || ends("norm2.weight")) return at::ones(spec.shape, at::kFloat);
   if (ends("norm1.bias") || ends("norm2.bias")) return at::zeros(spec.shape, at::kFloat);
   if (ends("logit_scale")) return at::full(spec.shape, std::log(kInitialScale), at::kFloat);
-  const double bound = 1.0 / std::sqrt(static_cast<double>(FanIn(config, spec)));
-  return Filled(spec.shape, [&] { return bound * (2.0 * random.Uniform() - 1.0); });
+  return DrawUniform(spec.shape, 1.0 / std::sqrt(static_cast<double>(FanIn(config, spec))), random);
 }
 
 }  // namespace
+
+at::Tensor DrawUniform(const std::vector<int64_t>& shape, double bound, Random& random) {
+  return Filled(shape, [&] { return bound * (2.0 * random.Uniform() - 1.0); });
+}
+
+at::Tensor DrawNormal(const std::vector<int64_t>& shape, double deviation, Random& random) {
+  return Filled(shape, [&] { return deviation * random.Normal(); });
+}
 
 bool IsLearnt(const std::string& name) {
   for (const char* prefix : {"visual_encoder.", "prompt_learner.", "cross_fusion."}) {

@@ -39,6 +39,12 @@ at::Tensor UpsamplingMatrix(int grid, int size) {
 
 }  // namespace
 
+Tensors OnCpu(const Tensors& tensors) {
+  Tensors copies;
+  for (const auto& [name, tensor] : tensors) copies[name] = tensor.detach().to(at::kCPU);
+  return copies;
+}
+
 Learnable::Learnable(const model::ModelConfig& config, const LearnableOptions& options)
     : config_(config), options_(options), dropout_(std::make_shared<Dropout>(options.device)) {
   AutogradOptions kernels;

@@ -25,6 +25,8 @@
 namespace hfwa::lab::train {
 
 using Tensors = std::map<std::string, at::Tensor>;
+// As they are now, on the CPU and without gradients.
+Tensors OnCpu(const Tensors& tensors);
 
 // True for the names of spec 9.2, which are all that trains.
 bool IsLearnt(const std::string& name);

@@ -1,4 +1,5 @@
-// hfwa-train: learns HFWA's contexts, adapters and text linear on a data set.
+// hfwa-train: learns HFWA's contexts, adapters and text linear on a data set, or what another
+// method needs.
 
 #include <unistd.h>
 
@@ -19,6 +20,7 @@ using hfwa::lab::train::MosaicKind;
 using hfwa::lab::train::OptimizerOptions;
 using hfwa::lab::train::PixelLoss;
 using hfwa::lab::train::ScheduleOptions;
+using hfwa::lab::train::TrainMethod;
 using hfwa::lab::train::TrainOptions;
 
 struct Arguments {
@@ -36,14 +38,23 @@ void AddChoice(CLI::App& app, const std::string& name, T& value,
       ->option_text(CLI::detail::generate_map(choices, true));
 }
 
+void AddMethod(CLI::App& app, TrainMethod& method) {
+  std::map<std::string, TrainMethod> choices;
+  for (const TrainMethod each : hfwa::lab::train::kTrainMethods) {
+    choices[hfwa::lab::train::MethodName(each)] = each;
+  }
+  AddChoice<TrainMethod>(app, "--method", method, choices,
+                         "What is learnt: HFWA, or what hfwa-eval's method of that name needs; "
+                         "defaults below are the method's");
+}
+
 void AddFiles(CLI::App& app, Arguments& a) {
   app.add_option("--model", a.options.model, "Directory of the frozen CLIP")->required();
   app.add_option("--data", a.options.data,
                  "Data set: meta.json, MVTec's folders, or good/ and others")
       ->required();
   app.add_option("--out", a.options.out, "Directory of the new model")->required();
-  app.add_option("--evaluate", a.options.evaluate,
-                 "Sets to measure the new model on, without references, for its card")
+  app.add_option("--evaluate", a.options.evaluate, "Sets to measure the new model on, for its card")
       ->delimiter(',');
   app.add_flag("--resume", a.options.resume, "Go on from the checkpoint in --out, if there is one");
   app.add_option("--checkpoint-steps", a.options.checkpoint_steps, "Updates between checkpoints")
@@ -99,6 +110,10 @@ void AddRun(CLI::App& app, Arguments& a) {
   app.add_option("--mosaic-rate", o.samples.mosaic_rate, "Share of items replaced by mosaics")
       ->check(CLI::Range(0.0, 1.0))
       ->capture_default_str();
+  app.add_option("--references", o.samples.references,
+                 "Good images of its class beside each image (inctrl)")
+      ->check(o.method == TrainMethod::kInctrl ? CLI::Range(1, 64) : CLI::Range(0, 0))
+      ->capture_default_str();
   AddChoice<bool>(app, "--missing-masks", o.skip_missing_masks, {{"empty", false}, {"skip", true}},
                   "Anomalous images without a mask: an empty one, or no pixel loss");
   AddChoice<MosaicKind>(
@@ -147,8 +162,18 @@ int Fail(const absl::Status& status) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App app("Learns HFWA's contexts, adapters and text linear over a frozen CLIP", "hfwa-train");
+  // The method first: the others' defaults depend on it.
   Arguments arguments;
+  {
+    TrainMethod method = TrainMethod::kHfwa;
+    CLI::App first("", "hfwa-train");
+    first.allow_extras()->set_help_flag();
+    AddMethod(first, method);
+    CLI11_PARSE(first, argc, argv);
+    arguments.options = hfwa::lab::train::DefaultsOf(method);
+  }
+  CLI::App app("Learns HFWA's contexts, adapters and text linear over a frozen CLIP", "hfwa-train");
+  AddMethod(app, arguments.options.method);
   AddFiles(app, arguments);
   AddVariant(app, arguments.options.variant);
   AddRun(app, arguments);

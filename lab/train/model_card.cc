@@ -59,23 +59,32 @@ std::string Options(const TrainOptions& options) {
   return Table(rows);
 }
 
-std::string Epochs(const std::vector<EpochResult>& epochs, int best) {
-  std::string text =
-      "| epoch | loss | ce | focal | dice | learning rate | s/image | through the backbone |\n"
-      "|---|---|---|---|---|---|---|---|\n";
+std::string Epochs(const std::vector<EpochResult>& epochs,
+                   const std::vector<std::string>& loss_parts, int best) {
+  std::string text = "| epoch | loss |", rule = "|---|---|";
+  for (const std::string& part : loss_parts) {
+    absl::StrAppend(&text, " ", part, " |");
+    absl::StrAppend(&rule, "---|");
+  }
+  absl::StrAppend(&text, " learning rate | s/image | through the backbone |\n", rule,
+                  "---|---|---|\n");
   for (const EpochResult& e : epochs) {
-    absl::StrAppendFormat(&text, "| %d%s | %.6f | %.6f | %.6f | %.6f | %g | %.4f | %d of %d |\n",
-                          e.epoch + 1, e.epoch == best ? " (kept)" : "", e.losses.total,
-                          e.losses.ce, e.losses.focal, e.losses.dice, e.learning_rate,
-                          e.seconds_per_image, e.backbone_images, e.images);
+    absl::StrAppendFormat(&text, "| %d%s | %.6f |", e.epoch + 1, e.epoch == best ? " (kept)" : "",
+                          e.losses.total);
+    for (const double part : e.losses.parts) absl::StrAppendFormat(&text, " %.6f |", part);
+    absl::StrAppendFormat(&text, " %g | %.4f | %d for %d |\n", e.learning_rate, e.seconds_per_image,
+                          e.backbone_images, e.images);
   }
   return text;
 }
 
-std::string Metrics(const std::vector<CardMetrics>& sets) {
+std::string Metrics(const TrainOptions& options, const std::vector<CardMetrics>& sets) {
   if (sets.empty()) return "";
-  std::string text =
-      "\n## Measured\n\nWithout references, in percent, means over classes.\n\n| data |";
+  const int references = options.samples.references;
+  std::string text = absl::StrCat(
+      "\n## Measured\n\n",
+      references > 0 ? absl::StrCat("With ", references, " references") : "Without references",
+      ", in percent, means over classes.\n\n| data |");
   for (const auto& [name, value] : sets.front().values) absl::StrAppend(&text, " ", name, " |");
   absl::StrAppend(&text, "\n|---|");
   for (size_t i = 0; i < sets.front().values.size(); ++i) absl::StrAppend(&text, "---|");
@@ -93,8 +102,9 @@ std::string ModelCard(const TrainOptions& options, const model::ModelConfig& con
                       const std::vector<EpochResult>& epochs) {
   std::vector<std::string> classes;
   for (const ItemClass& c : data.classes) classes.push_back(Plain(c.name));
+  const bool hfwa = options.method == TrainMethod::kHfwa;
   const std::string what = Table({
-      {"variant", Variant(config)},
+      {"variant", hfwa ? Variant(config) : MethodName(options.method)},
       {"digest", facts.digest},
       {"frozen CLIP", absl::StrCat(Plain(options.model), ", digest ", facts.frozen_digest)},
       {"data", absl::StrCat(Plain(options.data), " (", Plain(data.layout), "), listing ",
@@ -103,13 +113,14 @@ std::string ModelCard(const TrainOptions& options, const model::ModelConfig& con
       {"images", absl::StrFormat("%d, of them %d anomalous (%d without a mask)", facts.images,
                                  facts.anomalous, facts.without_mask)},
   });
-  return absl::StrCat("# ", config.name.empty() ? "HFWA model" : Plain(config.name),
-                      "\n\nTrained by hfwa-train: contexts, adapters and text linear over a frozen "
-                      "CLIP.\n\n",
-                      what, "\n## Options\n\n", Options(options),
-                      "\n## Losses on the training images\n\nMeans over an epoch's batches, while "
-                      "it learnt.\n\n",
-                      Epochs(epochs, facts.best_epoch), Metrics(facts.metrics));
+  return absl::StrCat(
+      "# ", config.name.empty() ? "HFWA model" : Plain(config.name), "\n\nTrained by hfwa-train: ",
+      hfwa ? "contexts, adapters and text linear"
+           : absl::StrCat("the networks of ", MethodName(options.method)),
+      " over a frozen CLIP.\n\n", what, "\n## Options\n\n", Options(options),
+      "\n## Losses on the training images\n\nMeans over an epoch's batches, while "
+      "it learnt.\n\n",
+      Epochs(epochs, facts.loss_parts, facts.best_epoch), Metrics(options, facts.metrics));
 }
 
 }  // namespace hfwa::lab::train

@@ -26,6 +26,7 @@ struct CardFacts {
   int64_t images = 0;
   int64_t anomalous = 0;
   int64_t without_mask = 0;
+  std::vector<std::string> loss_parts;  // their names
   int best_epoch = 0;
   std::vector<CardMetrics> metrics;
 };

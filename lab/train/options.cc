@@ -1,5 +1,7 @@
 #include "lab/train/options.h"
 
+#include "lab/learnt_file.h"
+
 namespace hfwa::lab::train {
 namespace {
 
@@ -19,10 +21,40 @@ const char* ScheduleName(ScheduleOptions::Kind kind) {
 
 }  // namespace
 
+const char* MethodName(TrainMethod method) {
+  switch (method) {
+    case TrainMethod::kHfwa:
+      return "hfwa";
+    case TrainMethod::kInctrl:
+      return "inctrl";
+  }
+  return "hfwa";
+}
+
+std::string LearntFile(TrainMethod method) {
+  return method == TrainMethod::kHfwa ? "learned.safetensors" : LearntFileName(MethodName(method));
+}
+
+TrainOptions DefaultsOf(TrainMethod method) {
+  TrainOptions options;
+  options.method = method;
+  if (method == TrainMethod::kInctrl) {
+    options.optimizer.weight_decay = 0.01;
+    options.batch = 48;
+    options.epochs = 10;
+    options.samples.mosaic_rate = 0;
+    options.samples.masks = false;
+    options.samples.references = 2;
+  }
+  return options;
+}
+
 nlohmann::json Identity(const TrainOptions& options) {
   const LossOptions& loss = options.loss;
   const ScheduleOptions& schedule = options.schedule;
   nlohmann::json identity = {
+      {"method", MethodName(options.method)},
+      {"references", options.samples.references},
       {"batch", options.batch},
       {"accumulate", options.accumulate},
       {"seed", options.samples.seed},

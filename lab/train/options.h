@@ -14,13 +14,21 @@
 
 namespace hfwa::lab::train {
 
+// What is learnt: HFWA itself, or what another method of lab/eval needs.
+enum class TrainMethod { kHfwa, kInctrl };
+inline constexpr TrainMethod kTrainMethods[] = {TrainMethod::kHfwa, TrainMethod::kInctrl};
+const char* MethodName(TrainMethod method);  // as hfwa-eval has it
+// In a model directory.
+std::string LearntFile(TrainMethod method);
+
 // A training run. Defaults are the paper's program's (training spec, section 1).
 struct TrainOptions {
   std::string model;  // directory of the frozen CLIP; its learnt part, if any, is not used
   std::string data;   // as ReadDataSet takes it
   std::string out;    // the new model's directory
-  std::vector<std::string> evaluate;  // sets to measure the new model on, without references
-  VariantOptions variant;
+  std::vector<std::string> evaluate;  // sets to measure the new model on
+  TrainMethod method = TrainMethod::kHfwa;
+  VariantOptions variant;  // of HFWA alone
   LossOptions loss;
   OptimizerOptions optimizer;
   ScheduleOptions schedule;
@@ -42,6 +50,10 @@ struct TrainOptions {
   int loader_threads = 2;
   int batches_ahead = 2;
 };
+
+// What the method's publication has otherwise than the paper of HFWA. InCTRL: AdamW at 1e-3 with
+// decay 0.01, batches of 48, 10 epochs, no mosaics, no masks, 2 references of each query.
+TrainOptions DefaultsOf(TrainMethod method);
 
 // What a resumed run must have been started with, for its checkpoint to make sense, by name.
 nlohmann::json Identity(const TrainOptions& options);

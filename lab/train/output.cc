@@ -8,6 +8,7 @@
 #include "core/base/status_macros.h"
 #include "core/model/mapped_file.h"
 #include "lab/train/checkpoint.h"
+#include "lab/train/options.h"
 
 namespace hfwa::lab::train {
 namespace {
@@ -74,10 +75,11 @@ absl::Status PrepareOutput(const std::string& base, const model::FrozenModel& fr
     }
   }
   for (const char* name :
-       {"config.json", "learned.safetensors", "MODEL_CARD.md", "training/checkpoint.safetensors",
+       {"config.json", "MODEL_CARD.md", "training/checkpoint.safetensors",
         "training/last.safetensors", "training/steps.csv", "training/epochs.csv"}) {
     RemoveHalfWritten(folder / name);
   }
+  for (const TrainMethod method : kTrainMethods) RemoveHalfWritten(folder / LearntFile(method));
   for (const std::string& name : frozen.files) {
     RemoveHalfWritten(folder / name);
     HFWA_RETURN_IF_ERROR(Place(fs::path(base) / name, folder / name));

@@ -20,7 +20,9 @@ std::string Left(double seconds) {
 
 }  // namespace
 
-void Progress::Start(int epoch, int epochs, int64_t images, int64_t done) {
+void Progress::Start(int epoch, int epochs, int64_t images, int64_t done,
+                     std::vector<std::string> loss_parts) {
+  loss_parts_ = std::move(loss_parts);
   epoch_ = epoch;
   epochs_ = epochs;
   images_ = images;
@@ -47,11 +49,10 @@ std::string Progress::Line(const LossValues& losses, absl::Duration now) const {
   // Of the epochs that follow too.
   const auto left = static_cast<double>(images_ - done_ + int64_t{epochs_ - epoch_ - 1} * images_);
   const auto filled = static_cast<size_t>(kBarWidth * done_ / std::max<int64_t>(1, images_));
-  return absl::StrFormat(
-      "epoch %d/%d [%s%s] %d/%d  loss %.4f (ce %.4f focal %.4f dice %.4f)  %.2f images/s  %s left",
-      epoch_ + 1, epochs_, std::string(filled, '#'), std::string(kBarWidth - filled, '.'), done_,
-      images_, losses.total, losses.ce, losses.focal, losses.dice, rate,
-      Left(left / std::max(rate, 1e-9)));
+  return absl::StrFormat("epoch %d/%d [%s%s] %d/%d  %s  %.2f images/s  %s left", epoch_ + 1,
+                         epochs_, std::string(filled, '#'), std::string(kBarWidth - filled, '.'),
+                         done_, images_, ToText(losses, loss_parts_, 4), rate,
+                         Left(left / std::max(rate, 1e-9)));
 }
 
 }  // namespace hfwa::lab::train

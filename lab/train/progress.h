@@ -3,19 +3,14 @@
 #include <cstdint>
 #include <ostream>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "absl/time/time.h"
 #include "core/base/clock.h"
+#include "lab/train/loss_values.h"
 
 namespace hfwa::lab::train {
-
-// Losses of an epoch so far or of one batch.
-struct LossValues {
-  double total = 0;
-  double ce = 0;
-  double focal = 0;
-  double dice = 0;
-};
 
 // One line that is drawn over itself on a terminal; elsewhere a line now and then.
 class Progress {
@@ -23,7 +18,9 @@ class Progress {
   Progress(std::ostream& out, bool terminal, const Clock& clock = Clock::Real())
       : out_(out), terminal_(terminal), clock_(clock) {}
 
-  void Start(int epoch, int epochs, int64_t images, int64_t done);
+  // `loss_parts`: their names.
+  void Start(int epoch, int epochs, int64_t images, int64_t done,
+             std::vector<std::string> loss_parts);
   void Advance(int64_t images, const LossValues& losses);
   // Ends the line and prints `summary` in its place.
   void Finish(const std::string& summary);
@@ -34,6 +31,7 @@ class Progress {
   std::ostream& out_;
   const bool terminal_;
   const Clock& clock_;
+  std::vector<std::string> loss_parts_;
   int epoch_ = 0, epochs_ = 0;
   int64_t images_ = 0, first_ = 0, done_ = 0;
   absl::Duration start_, drawn_;

@@ -40,18 +40,25 @@ absl::StatusOr<std::unique_ptr<Samples>> Samples::Create(const DataSet& set,
                                                          const SampleOptions& options,
                                                          const FeatureCache* cache) {
   std::unique_ptr<Samples> samples(new Samples(set, config, options, cache));
-  for (const ItemClass& items : set.classes) samples->AddClass(items);
+  for (const ItemClass& items : set.classes) {
+    HFWA_RETURN_IF_ERROR(samples->AddClass(items));
+  }
   if (samples->items_.empty()) {
     return absl::InvalidArgumentError(absl::StrCat(set.root, ": holds no image to train on"));
   }
   return samples;
 }
 
-void Samples::AddClass(const ItemClass& items) {
+absl::Status Samples::AddClass(const ItemClass& items) {
   ClassItems own;
   const auto& names = config_.prompt.class_names;
   const auto found = std::find(names.begin(), names.end(), items.name);
   own.class_index = found == names.end() ? 0 : found - names.begin();
+  own.set_class = static_cast<int64_t>(classes_.size());
+  for (const Item& item : items.train) {
+    if (!item.anomalous) own.normal.push_back(&item);
+  }
+  const size_t before = items_.size();
   std::map<std::string, std::vector<const Item*>> kinds;
   for (const std::vector<Item>* split : {&items.test, &items.train}) {
     if (split == &items.train && !options_.train_split) continue;
@@ -65,7 +72,15 @@ void Samples::AddClass(const ItemClass& items) {
               [](const Item* a, const Item* b) { return a->image < b->image; });
     own.kinds.push_back(std::move(list));
   }
+  // An image of the training items is no reference of its own.
+  const size_t needed = options_.train_split ? 2 : 1;
+  if (options_.references > 0 && items_.size() > before && own.normal.size() < needed) {
+    return absl::InvalidArgumentError(absl::StrCat(items.name, ": has ", own.normal.size(),
+                                                   " normal training images to refer to where ",
+                                                   needed, " are needed"));
+  }
   classes_.push_back(std::move(own));
+  return absl::OkStatus();
 }
 
 int64_t Samples::anomalous() const {
@@ -97,26 +112,58 @@ absl::StatusOr<Sample> Samples::Make(int epoch, int64_t place, int64_t item) con
   if (!sample.ok()) return mosaic ? sample.status() : InFile(entry.item->image, sample.status());
   sample->file = entry.item->image;
   sample->class_index = items.class_index;
+  sample->set_class = items.set_class;
+  if (options_.references > 0) {
+    HFWA_ASSIGN_OR_RETURN(sample->references, MakeReferences(items, *entry.item, epoch, place));
+  }
   if (!mosaic || options_.mosaic == MosaicKind::kReference) sample->label = entry.item->anomalous;
   return sample;
 }
 
-absl::StatusOr<Sample> Samples::MakePlain(const Item& item) const {
+absl::StatusOr<std::vector<Sample>> Samples::MakeReferences(const ClassItems& items,
+                                                            const Item& item, int epoch,
+                                                            int64_t place) const {
+  Random random(options_.seed, "references", static_cast<uint64_t>(epoch),
+                static_cast<uint64_t>(place));
+  std::vector<const Item*> left;
+  for (const Item* normal : items.normal) {
+    if (normal->image != item.image) left.push_back(normal);
+  }
+  std::vector<Sample> references;
+  while (static_cast<int>(references.size()) < options_.references && !left.empty()) {
+    std::swap(left[random.Below(left.size())], left.back());
+    image::Image size;
+    auto reference = MakePicture(*left.back(), &size);
+    if (!reference.ok()) return InFile(left.back()->image, reference.status());
+    references.push_back(*std::move(reference));
+    left.pop_back();
+  }
+  return references;
+}
+
+absl::StatusOr<Sample> Samples::MakePicture(const Item& item, image::Image* size) const {
   Sample sample;
   const image::DecodeOptions options = image::DecodeOptions::Paper();
   HFWA_ASSIGN_OR_RETURN(const std::string bytes, LoadBytes(set_, item.image));
+  sample.file = item.image;
   sample.sha256 = Sha256Hex(bytes);
   if (cache_ != nullptr) sample.features = cache_->Get(sample.sha256);
-  image::Image picture;
   if (sample.features.defined()) {
     // The mask's check needs the size alone.
     HFWA_ASSIGN_OR_RETURN(const image::Header header, image::ReadHeader(bytes, options.limits));
-    picture.width = header.width;
-    picture.height = header.height;
+    size->width = header.width;
+    size->height = header.height;
   } else {
-    HFWA_ASSIGN_OR_RETURN(picture, image::Decode(bytes, options));
-    sample.image = ToInput(picture);
+    HFWA_ASSIGN_OR_RETURN(*size, image::Decode(bytes, options));
+    sample.image = ToInput(*size);
   }
+  return sample;
+}
+
+absl::StatusOr<Sample> Samples::MakePlain(const Item& item) const {
+  image::Image picture;
+  HFWA_ASSIGN_OR_RETURN(Sample sample, MakePicture(item, &picture));
+  if (!options_.masks) return sample;
   HFWA_ASSIGN_OR_RETURN(const std::optional<image::Image> mask, LoadMask(set_, item, picture));
   sample.mask_known = mask.has_value() || !item.anomalous;
   sample.mask = ToMask(ResizeMask(mask, config_.map_size).values, config_.map_size);

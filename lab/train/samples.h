@@ -22,24 +22,30 @@ struct SampleOptions {
   double mosaic_rate = 0.2;
   MosaicKind mosaic = MosaicKind::kCorrected;
   bool train_split = false;  // the set's `train` items too, not only `test`
+  bool masks = true;         // false: they are not read
+  int references = 0;        // good pictures of its class beside each sample
 };
 
 struct Sample {
   std::string file;        // of the item, for messages
   at::Tensor image;        // [3, S, S] fp32; undefined where features were cached
   at::Tensor features;     // as Backbone gives them; undefined where not cached
-  at::Tensor mask;         // [M, M] fp32 in {0, 1}; M: map_size
+  at::Tensor mask;         // [M, M] fp32 in {0, 1}; M: map_size; undefined where not read
   bool mask_known = true;  // false: anomalous, and it is not known where
   int64_t label = 0;
   int64_t class_index = 0;
-  std::string sha256;  // of the file; empty for a mosaic
+  int64_t set_class = 0;  // index of the set's class
+  std::string sha256;     // of the file; empty for a mosaic
+  // Distinct normal images of the class's training items, never the sample's own: as many as were
+  // asked for, or all there are. Their pictures or features alone.
+  std::vector<Sample> references;
 };
 
 // Immutable: what stands at a place is a function of seed, epoch and place. Thread-safe.
 class Samples {
  public:
   // `cache` may be null; set, configuration and cache must outlive it. INVALID_ARGUMENT where the
-  // set holds nothing to train on.
+  // set holds nothing to train on, or a class no reference for one of its images.
   static absl::StatusOr<std::unique_ptr<Samples>> Create(const DataSet& set,
                                                          const model::ModelConfig& config,
                                                          const SampleOptions& options,
@@ -59,7 +65,9 @@ class Samples {
  private:
   struct ClassItems {
     int64_t class_index = 0;
+    int64_t set_class = 0;
     std::vector<std::vector<const Item*>> kinds;  // sorted by name
+    std::vector<const Item*> normal;              // of the training items
   };
   struct Entry {
     const Item* item;
@@ -69,7 +77,11 @@ class Samples {
   Samples(const DataSet& set, const model::ModelConfig& config, const SampleOptions& options,
           const FeatureCache* cache)
       : set_(set), config_(config), options_(options), cache_(cache) {}
-  void AddClass(const ItemClass& items);
+  absl::Status AddClass(const ItemClass& items);
+  // The picture, or its features, and the size that its mask must have.
+  absl::StatusOr<Sample> MakePicture(const Item& item, image::Image* size) const;
+  absl::StatusOr<std::vector<Sample>> MakeReferences(const ClassItems& items, const Item& item,
+                                                     int epoch, int64_t place) const;
   absl::StatusOr<Sample> MakePlain(const Item& item) const;
   absl::StatusOr<Sample> MakeMosaicSample(const ClassItems& items, int epoch, int64_t place) const;
   absl::StatusOr<Tile> LoadTile(const Item& item) const;

@@ -22,6 +22,8 @@
 #include "lab/eval/evaluation.h"
 #include "lab/eval/summary.h"
 #include "lab/eval/table.h"
+#include "lab/train/hfwa_learner.h"
+#include "lab/train/inctrl_learner.h"
 #include "lab/train/output.h"
 #include "lab/train/random.h"
 
@@ -32,15 +34,32 @@ constexpr char kCheckpoint[] = "checkpoint.safetensors";
 constexpr char kParameter[] = "p.";
 
 nlohmann::json ToJson(const LossValues& values) {
-  return {values.total, values.ce, values.focal, values.dice};
+  return {{"total", values.total}, {"parts", values.parts}};
 }
-LossValues LossesFrom(const nlohmann::json& json) {
-  return {json.at(0).get<double>(), json.at(1).get<double>(), json.at(2).get<double>(),
-          json.at(3).get<double>()};
+// Throws JSON's exceptions; `count` parts, or none yet.
+LossValues LossesFrom(const nlohmann::json& json, size_t count) {
+  LossValues losses = {json.at("total").get<double>(), json.at("parts").get<std::vector<double>>()};
+  if (!losses.parts.empty()) losses.parts.resize(count);
+  return losses;
 }
-LossValues Divided(const LossValues& sums, int64_t count) {
+void AddTo(LossValues& sums, const LossValues& losses) {
+  sums.total += losses.total;
+  sums.parts.resize(losses.parts.size());
+  for (size_t i = 0; i < losses.parts.size(); ++i) sums.parts[i] += losses.parts[i];
+}
+LossValues Divided(LossValues sums, int64_t count) {
   const auto n = static_cast<double>(std::max<int64_t>(1, count));
-  return {sums.total / n, sums.ce / n, sums.focal / n, sums.dice / n};
+  sums.total /= n;
+  for (double& part : sums.parts) part /= n;
+  return sums;
+}
+// A row of numbers for a log: those before, the losses, those after.
+std::vector<double> Row(std::vector<double> row, const LossValues& losses,
+                        const std::vector<double>& after) {
+  row.push_back(losses.total);
+  row.insert(row.end(), losses.parts.begin(), losses.parts.end());
+  row.insert(row.end(), after.begin(), after.end());
+  return row;
 }
 
 nlohmann::json ToJson(const EpochResult& result) {
@@ -51,15 +70,19 @@ nlohmann::json ToJson(const EpochResult& result) {
           {"images", result.images},
           {"backbone_images", result.backbone_images}};
 }
-EpochResult EpochFrom(const nlohmann::json& json) {
+EpochResult EpochFrom(const nlohmann::json& json, size_t loss_parts) {
   EpochResult result;
   result.epoch = json.at("epoch").get<int>();
-  result.losses = LossesFrom(json.at("losses"));
+  result.losses = LossesFrom(json.at("losses"), loss_parts);
   result.learning_rate = json.at("learning_rate").get<double>();
   result.seconds_per_image = json.at("seconds_per_image").get<double>();
   result.images = json.at("images").get<int64_t>();
   result.backbone_images = json.at("backbone_images").get<int64_t>();
   return result;
+}
+
+at::ScalarType ComputeType(const TrainOptions& options) {
+  return options.bf16 ? at::kBFloat16 : at::kFloat;
 }
 
 }  // namespace
@@ -84,11 +107,14 @@ absl::Status Trainer::Load() {
   }
   HFWA_RETURN_IF_ERROR(LoadModel());
   HFWA_RETURN_IF_ERROR(LoadData());
+  HFWA_RETURN_IF_ERROR(MakeLearner());
+  frozen_.weights = model::Weights();
+  HFWA_RETURN_IF_ERROR(MakeSamples());
   HFWA_ASSIGN_OR_RETURN(lock_, LockOutput(options_.model, options_.out));
   HFWA_RETURN_IF_ERROR(PrepareOutput(options_.model, frozen_, config_json_, options_.out));
   const int64_t updates = (loader_->batches() + options_.accumulate - 1) / options_.accumulate;
   schedule_ = std::make_unique<Schedule>(options_.schedule, updates * options_.epochs);
-  optimizer_ = std::make_unique<Optimizer>(learnable_->parameters(), options_.optimizer);
+  optimizer_ = std::make_unique<Optimizer>(learner_->parameters(), options_.optimizer);
   std::error_code error;
   const bool found = std::filesystem::exists(TrainingPath(kCheckpoint), error);
   if (found && !options_.resume) {
@@ -103,20 +129,46 @@ absl::Status Trainer::LoadModel() {
   HFWA_ASSIGN_OR_RETURN(frozen_, model::ReadFrozenModel(options_.model));
   HFWA_ASSIGN_OR_RETURN(config_json_, VariantConfig(frozen_.config_json, options_.variant));
   HFWA_ASSIGN_OR_RETURN(config_, model::ParseModelConfig(config_json_));
-  const at::ScalarType type = options_.bf16 ? at::kBFloat16 : at::kFloat;
-  HFWA_ASSIGN_OR_RETURN(const model::PromptTokens tokens,
-                        model::TokenizePrompts(config_, frozen_.merges));
-  LearnableOptions learnable;
-  learnable.device = device_;
-  learnable.type = type;
-  HFWA_ASSIGN_OR_RETURN(
-      learnable_,
-      Learnable::Create(config_, frozen_.weights, InitialTensors(config_, options_.samples.seed),
-                        tokens, learnable));
-  if (!learnable_->needs_images()) {
-    HFWA_ASSIGN_OR_RETURN(backbone_, Backbone::Create(config_, frozen_.weights, device_, type));
+  HFWA_RETURN_IF_ERROR(TakeOtherLearnt());
+  if (config_.residual_encoder) return absl::OkStatus();
+  HFWA_ASSIGN_OR_RETURN(std::unique_ptr<Backbone> backbone,
+                        Backbone::Create(config_, frozen_.weights, device_, ComputeType(options_)));
+  std::unique_ptr<FeatureCache> cache;
+  if (!options_.cache.empty()) {
+    cache = std::make_unique<FeatureCache>(
+        options_.cache, absl::StrCat(frozen_.digest, " ", backbone->Fingerprint()),
+        Backbone::Values(config_), options_.cache_bytes);
   }
-  frozen_.weights = model::Weights();
+  features_ = std::make_unique<FeatureSource>(std::move(backbone), std::move(cache), device_);
+  return absl::OkStatus();
+}
+
+absl::Status Trainer::TakeOtherLearnt() {
+  for (const TrainMethod method : kTrainMethods) {
+    const std::string name = LearntFile(method);
+    std::error_code error;
+    if (method != options_.method && std::filesystem::exists(options_.model + "/" + name, error)) {
+      frozen_.files.push_back(name);
+    }
+  }
+  if (options_.method == TrainMethod::kHfwa) return absl::OkStatus();
+  const std::string hfwa = LearntFile(TrainMethod::kHfwa);
+  if (std::find(frozen_.files.begin(), frozen_.files.end(), hfwa) == frozen_.files.end()) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(options_.model, ": lacks ", hfwa,
+                     ", without which neither hfwa-eval nor hfwa-server reads a model; hfwa-train "
+                     "without --method makes it"));
+  }
+  HFWA_ASSIGN_OR_RETURN(const std::string unchanged, VariantConfig(frozen_.config_json, {}));
+  if (config_json_ != unchanged) {
+    return absl::InvalidArgumentError(absl::StrCat("--method ", MethodName(options_.method),
+                                                   " takes the model as it is, without variants"));
+  }
+  if (config_.residual_encoder) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        options_.model, ": with the residual encoder features are not the frozen tower's alone"));
+  }
+  config_json_ = frozen_.config_json;  // to the byte, so that the model's digest stays
   return absl::OkStatus();
 }
 
@@ -124,13 +176,31 @@ absl::Status Trainer::LoadData() {
   HFWA_ASSIGN_OR_RETURN(data_, ReadDataSet(options_.data));
   for (const Problem& problem : data_.problems) log_ << "warning: " << ToString(problem) << "\n";
   data_digest_ = Sha256Hex(ToMetaJson(data_));
-  if (backbone_ != nullptr && !options_.cache.empty()) {
-    cache_ = std::make_unique<FeatureCache>(
-        options_.cache, absl::StrCat(frozen_.digest, " ", backbone_->Fingerprint()),
-        Backbone::Values(config_), options_.cache_bytes);
+  return absl::OkStatus();
+}
+
+absl::Status Trainer::MakeLearner() {
+  if (options_.method == TrainMethod::kInctrl) {
+    HFWA_ASSIGN_OR_RETURN(learner_, InctrlLearner::Create(frozen_, data_, *features_,
+                                                          options_.samples.seed, device_));
+    return absl::OkStatus();
   }
-  HFWA_ASSIGN_OR_RETURN(samples_, Samples::Create(data_, config_, options_.samples, cache_.get()));
-  if (samples_->without_mask() > 0) {
+  HFWA_ASSIGN_OR_RETURN(const model::PromptTokens tokens,
+                        model::TokenizePrompts(config_, frozen_.merges));
+  HFWA_ASSIGN_OR_RETURN(
+      std::unique_ptr<Learnable> learnable,
+      Learnable::Create(config_, frozen_.weights, InitialTensors(config_, options_.samples.seed),
+                        tokens, {.device = device_, .type = ComputeType(options_)}));
+  learner_ = std::make_unique<HfwaLearner>(std::move(learnable), features_.get(), options_.loss,
+                                           options_.skip_missing_masks, device_);
+  return absl::OkStatus();
+}
+
+absl::Status Trainer::MakeSamples() {
+  HFWA_ASSIGN_OR_RETURN(samples_,
+                        Samples::Create(data_, config_, options_.samples,
+                                        features_ != nullptr ? features_->cache() : nullptr));
+  if (options_.samples.masks && samples_->without_mask() > 0) {
     log_ << "warning: " << samples_->without_mask() << " anomalous images have no mask; "
          << (options_.skip_missing_masks
                  ? "their pixels teach nothing\n"
@@ -142,12 +212,14 @@ absl::Status Trainer::LoadData() {
 }
 
 absl::Status Trainer::OpenLogs() {
-  const int64_t steps = optimizer_->steps();
+  const std::string losses = absl::StrCat("loss,", absl::StrJoin(learner_->loss_parts(), ","));
   HFWA_RETURN_IF_ERROR(steps_csv_.Open(TrainingPath("steps.csv"),
-                                       "step,epoch,learning_rate,loss,ce,focal,dice", steps));
+                                       absl::StrCat("step,epoch,learning_rate,", losses),
+                                       optimizer_->steps()));
   HFWA_RETURN_IF_ERROR(epochs_csv_.Open(
       TrainingPath("epochs.csv"),
-      "epoch,learning_rate,loss,ce,focal,dice,seconds_per_image,images,backbone_images", epoch_));
+      absl::StrCat("epoch,learning_rate,", losses, ",seconds_per_image,images,backbone_images"),
+      epoch_));
   return events_.Open(options_.out + "/training");
 }
 
@@ -177,7 +249,7 @@ absl::Status Trainer::Resume() {
   const at::NoGradGuard no_grad;
   try {
     HFWA_RETURN_IF_ERROR(CheckIdentity(state));
-    for (const auto& [name, parameter] : learnable_->parameters()) {
+    for (const auto& [name, parameter] : learner_->parameters()) {
       const auto found = checkpoint.tensors.find(kParameter + name);
       if (found == checkpoint.tensors.end() || found->second.sizes() != parameter.sizes()) {
         return absl::InvalidArgumentError(absl::StrCat(path, ": lacks ", name));
@@ -193,8 +265,9 @@ absl::Status Trainer::Resume() {
         batch_ % options_.accumulate != 0) {
       return absl::InvalidArgumentError(absl::StrCat(path, ": stands at no update"));
     }
-    sums_ = LossesFrom(state.at("sums"));
-    for (const auto& epoch : state.at("epochs")) epochs_.push_back(EpochFrom(epoch));
+    const size_t parts = learner_->loss_parts().size();
+    sums_ = LossesFrom(state.at("sums"), parts);
+    for (const auto& epoch : state.at("epochs")) epochs_.push_back(EpochFrom(epoch, parts));
   } catch (const nlohmann::json::exception& error) {
     return absl::InvalidArgumentError(absl::StrCat(path, ": ", error.what()));
   }
@@ -206,7 +279,8 @@ absl::Status Trainer::Resume() {
 absl::Status Trainer::Save() {
   Checkpoint checkpoint;
   checkpoint.tensors = optimizer_->State();
-  for (auto& [name, tensor] : LearntOnCpu()) checkpoint.tensors[kParameter + name] = tensor;
+  for (auto& [name, tensor] : OnCpu(learner_->parameters()))
+    checkpoint.tensors[kParameter + name] = tensor;
   nlohmann::json epochs = nlohmann::json::array();
   for (const EpochResult& result : epochs_) epochs.push_back(ToJson(result));
   checkpoint.state = {{"identity", IdentityNow()},
@@ -218,13 +292,6 @@ absl::Status Trainer::Save() {
                       {"sums", ToJson(sums_)},
                       {"epochs", std::move(epochs)}};
   return WriteCheckpoint(TrainingPath(kCheckpoint), checkpoint);
-}
-
-Tensors Trainer::LearntOnCpu() const {
-  Tensors tensors;
-  for (const auto& [name, tensor] : learnable_->parameters())
-    tensors[name] = tensor.detach().to(at::kCPU);
-  return tensors;
 }
 
 absl::Status Trainer::Run() {
@@ -245,9 +312,8 @@ absl::StatusOr<EpochResult> Trainer::RunEpoch() {
   EpochResult result;
   result.epoch = epoch_;
   result.learning_rate = schedule_->LearningRate(optimizer_->steps());
-  backbone_images_ = 0;
   loader_->Start(epoch_, batch_);
-  progress_.Start(epoch_, options_.epochs, images, first);
+  progress_.Start(epoch_, options_.epochs, images, first, learner_->loss_parts());
   optimizer_->ZeroGradients();
   while (batch_ < loader_->batches()) {
     HFWA_ASSIGN_OR_RETURN(std::vector<Sample> samples, loader_->Next());
@@ -259,7 +325,7 @@ absl::StatusOr<EpochResult> Trainer::RunEpoch() {
   result.losses = Divided(sums_, loader_->batches());
   result.images = images - first;
   result.seconds_per_image = seconds / static_cast<double>(std::max<int64_t>(1, result.images));
-  result.backbone_images = backbone_images_;
+  result.backbone_images = learner_->TakeComputed();
   return result;
 }
 
@@ -269,46 +335,24 @@ int64_t Trainer::GroupSize() const {
 }
 
 absl::StatusOr<LossValues> Trainer::RunBatch(std::vector<Sample> samples) {
-  learnable_->StartDropout(Random(options_.samples.seed, "dropout", static_cast<uint64_t>(epoch_),
-                                  static_cast<uint64_t>(batch_))
-                               .Next());
-  HFWA_ASSIGN_OR_RETURN(const LossParts parts, Loss(samples));
-  const LossValues losses = {parts.total.item<double>(), parts.ce.item<double>(),
-                             parts.focal.item<double>(), parts.dice.item<double>()};
+  Random draws(options_.samples.seed, "dropout", static_cast<uint64_t>(epoch_),
+               static_cast<uint64_t>(batch_));
+  HFWA_ASSIGN_OR_RETURN(const Learner::BatchLoss loss, learner_->Loss(samples, draws.Next()));
+  LossValues losses;
+  losses.total = loss.total.item<double>();
+  for (const at::Tensor& part : loss.parts) losses.parts.push_back(part.item<double>());
   if (!std::isfinite(losses.total)) {
     return absl::InternalError(absl::StrFormat(
         "the loss is not finite in epoch %d, batch %d; a smaller learning rate may help",
         epoch_ + 1, batch_ + 1));
   }
   const int64_t group = GroupSize();
-  (group == 1 ? parts.total : parts.total / group).backward();
-  sums_ = {sums_.total + losses.total, sums_.ce + losses.ce, sums_.focal + losses.focal,
-           sums_.dice + losses.dice};
+  (group == 1 ? loss.total : loss.total / group).backward();
+  AddTo(sums_, losses);
   const bool complete = batch_ % options_.accumulate == group - 1;
   ++batch_;
   if (complete) HFWA_RETURN_IF_ERROR(Update(losses));
   return losses;
-}
-
-absl::StatusOr<LossParts> Trainer::Loss(std::vector<Sample>& samples) {
-  std::vector<int64_t> labels, classes, known;
-  std::vector<at::Tensor> masks;
-  for (size_t i = 0; i < samples.size(); ++i) {
-    labels.push_back(samples[i].label);
-    classes.push_back(samples[i].class_index);
-    if (!samples[i].mask_known && options_.skip_missing_masks) continue;
-    known.push_back(static_cast<int64_t>(i));
-    masks.push_back(samples[i].mask);
-  }
-  HFWA_ASSIGN_OR_RETURN(TrainForward forward,
-                        Forward(samples, at::tensor(classes, at::kLong).to(device_)));
-  if (known.size() < samples.size()) {
-    const at::Tensor rows = at::tensor(known, at::kLong).to(device_);
-    for (at::Tensor& level : forward.pixel_logits) level = level.index_select(0, rows);
-  }
-  const at::Tensor mask = masks.empty() ? at::empty({0}, at::kFloat) : at::stack(masks);
-  return ComputeLoss(forward.text_probs, forward.pixel_logits,
-                     at::tensor(labels, at::kLong).to(device_), mask.to(device_), options_.loss);
 }
 
 absl::Status Trainer::Update(const LossValues& losses) {
@@ -316,43 +360,16 @@ absl::Status Trainer::Update(const LossValues& losses) {
   optimizer_->Step(rate);
   optimizer_->ZeroGradients();
   const int64_t step = optimizer_->steps();
-  steps_csv_.Add(step, {static_cast<double>(epoch_ + 1), rate, losses.total, losses.ce,
-                        losses.focal, losses.dice});
+  steps_csv_.Add(step, Row({static_cast<double>(epoch_ + 1), rate}, losses, {}));
   events_.Scalar("loss/total", step, losses.total);
-  events_.Scalar("loss/ce", step, losses.ce);
-  events_.Scalar("loss/focal", step, losses.focal);
-  events_.Scalar("loss/dice", step, losses.dice);
+  const std::vector<std::string> parts = learner_->loss_parts();
+  for (size_t i = 0; i < parts.size(); ++i) {
+    events_.Scalar("loss/" + parts[i], step, losses.parts[i]);
+  }
   events_.Scalar("learning_rate", step, rate);
   // The epoch's end has a checkpoint of its own.
   if (batch_ < loader_->batches() && step % options_.checkpoint_steps == 0) return Save();
   return absl::OkStatus();
-}
-
-absl::StatusOr<TrainForward> Trainer::Forward(std::vector<Sample>& samples,
-                                              const at::Tensor& classes) {
-  if (learnable_->needs_images()) {
-    std::vector<at::Tensor> images;
-    images.reserve(samples.size());
-    for (const Sample& sample : samples) images.push_back(sample.image);
-    backbone_images_ += static_cast<int64_t>(images.size());
-    return learnable_->ForwardImages(at::stack(images).to(device_), classes);
-  }
-  HFWA_ASSIGN_OR_RETURN(const at::Tensor rows, FeatureRows(samples));
-  return learnable_->Forward(backbone_->Split(rows), classes);
-}
-
-absl::StatusOr<at::Tensor> Trainer::FeatureRows(std::vector<Sample>& samples) {
-  std::vector<at::Tensor> rows;
-  rows.reserve(samples.size());
-  for (Sample& sample : samples) {
-    if (!sample.features.defined()) {
-      sample.features = backbone_->Compute(sample.image);
-      ++backbone_images_;
-      if (cache_ != nullptr && !sample.sha256.empty()) cache_->Put(sample.sha256, sample.features);
-    }
-    rows.push_back(sample.features.to(device_));
-  }
-  return at::stack(rows);
 }
 
 absl::Status Trainer::EndEpoch(const EpochResult& result) {
@@ -365,20 +382,20 @@ absl::Status Trainer::EndEpoch(const EpochResult& result) {
   sums_ = {};
   // First the model, then the checkpoint: a crash between the two repeats the epoch's end.
   if (best) {
-    HFWA_RETURN_IF_ERROR(WriteTensorsDurably(options_.out + "/learned.safetensors", LearntOnCpu()));
+    HFWA_RETURN_IF_ERROR(WriteTensorsDurably(
+        absl::StrCat(options_.out, "/", LearntFile(options_.method)), learner_->ToWrite()));
   }
   HFWA_RETURN_IF_ERROR(Save());
-  epochs_csv_.Add(epoch_, {result.learning_rate, losses.total, losses.ce, losses.focal, losses.dice,
-                           result.seconds_per_image, static_cast<double>(result.images),
-                           static_cast<double>(result.backbone_images)});
+  epochs_csv_.Add(epoch_, Row({result.learning_rate}, losses,
+                              {result.seconds_per_image, static_cast<double>(result.images),
+                               static_cast<double>(result.backbone_images)}));
   events_.Scalar("epoch/loss", epoch_, losses.total);
   events_.Scalar("epoch/seconds_per_image", epoch_, result.seconds_per_image);
   events_.Flush();
   progress_.Finish(absl::StrFormat(
-      "epoch %d/%d  loss %.6f (ce %.4f focal %.4f dice %.4f)  %.4f s/image, %d of %d through the "
-      "backbone%s",
-      epoch_, options_.epochs, losses.total, losses.ce, losses.focal, losses.dice,
-      result.seconds_per_image, result.backbone_images, result.images, best ? "  *" : ""));
+      "epoch %d/%d  %s  %.4f s/image, %d through the backbone for %d%s", epoch_, options_.epochs,
+      ToText(losses, learner_->loss_parts(), 6), result.seconds_per_image, result.backbone_images,
+      result.images, best ? "  *" : ""));
   return absl::OkStatus();
 }
 
@@ -386,7 +403,8 @@ absl::StatusOr<CardMetrics> Trainer::Measure(const std::string& data) const {
   EvaluationOptions options;
   options.data = data;
   options.model = options_.out;
-  options.shots = {0};
+  options.methods = {MethodName(options_.method)};
+  options.shots = {options_.samples.references};
   options.sizes = options.levels = false;
   options.hfwa.device = options_.device;
   options.on_bad_input = OnBadInput::kSkip;
@@ -406,7 +424,7 @@ absl::StatusOr<CardMetrics> Trainer::Measure(const std::string& data) const {
 }
 
 absl::Status Trainer::Finish() {
-  HFWA_RETURN_IF_ERROR(WriteTensorsDurably(TrainingPath("last.safetensors"), LearntOnCpu()));
+  HFWA_RETURN_IF_ERROR(WriteTensorsDurably(TrainingPath("last.safetensors"), learner_->ToWrite()));
   // Read as the server reads it.
   HFWA_ASSIGN_OR_RETURN(const model::ModelFiles files, model::ReadModelDirectory(options_.out));
   CardFacts facts;
@@ -416,6 +434,7 @@ absl::Status Trainer::Finish() {
   facts.images = samples_->size();
   facts.anomalous = samples_->anomalous();
   facts.without_mask = samples_->without_mask();
+  facts.loss_parts = learner_->loss_parts();
   facts.best_epoch = stop_.best_epoch();
   // A set that cannot be measured must not cost the card of a long run.
   absl::Status measured;

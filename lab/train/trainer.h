@@ -10,13 +10,13 @@
 #include "core/model/weights.h"
 #include "core/store/directory_lock.h"
 #include "lab/data/data_set.h"
-#include "lab/train/backbone.h"
 #include "lab/train/checkpoint.h"
 #include "lab/train/csv_log.h"
 #include "lab/train/event_log.h"
-#include "lab/train/feature_cache.h"
-#include "lab/train/learnable.h"
+#include "lab/train/feature_source.h"
+#include "lab/train/learner.h"
 #include "lab/train/loader.h"
+#include "lab/train/loss_values.h"
 #include "lab/train/model_card.h"
 #include "lab/train/optimizer.h"
 #include "lab/train/options.h"
@@ -38,7 +38,7 @@ struct EpochResult {
 
 // A training run from its options to a model directory:
 //   config.json, the frozen files, merges   from the start (hard links where possible)
-//   learned.safetensors                     of the best epoch so far: the directory loads from then
+//   learned.safetensors or METHOD's         of the best epoch so far: the directory loads from then
 //   MODEL_CARD.md                           at the end
 //   training/checkpoint.safetensors         what `resume` goes on from
 //   training/last.safetensors               learnt tensors of the last epoch, at the end
@@ -61,7 +61,11 @@ class Trainer {
 
   absl::Status Load();
   absl::Status LoadModel();
+  // What the model directory has of other methods goes into the new one too.
+  absl::Status TakeOtherLearnt();
   absl::Status LoadData();
+  absl::Status MakeLearner();
+  absl::Status MakeSamples();
   absl::Status OpenLogs();
   absl::Status Resume();
   // What a checkpoint must share with the run that goes on from it.
@@ -72,18 +76,14 @@ class Trainer {
   absl::StatusOr<EpochResult> RunEpoch();
   // One batch: loss and gradients, and the update where the group is complete.
   absl::StatusOr<LossValues> RunBatch(std::vector<Sample> samples);
-  absl::StatusOr<LossParts> Loss(std::vector<Sample>& samples);
   // `losses` are those of the group's last batch, for the logs.
   absl::Status Update(const LossValues& losses);
-  absl::StatusOr<TrainForward> Forward(std::vector<Sample>& samples, const at::Tensor& classes);
-  absl::StatusOr<at::Tensor> FeatureRows(std::vector<Sample>& samples);
   absl::Status EndEpoch(const EpochResult& result);
   absl::Status Finish();
   // The written model on a set.
   absl::StatusOr<CardMetrics> Measure(const std::string& data) const;
   // Batches of the group that `batch_` is in.
   int64_t GroupSize() const;
-  Tensors LearntOnCpu() const;
   std::string TrainingPath(const std::string& name) const;
 
   const TrainOptions options_;
@@ -97,11 +97,10 @@ class Trainer {
   model::ModelConfig config_;
   DataSet data_;
   std::string data_digest_;
-  std::unique_ptr<Backbone> backbone_;
-  std::unique_ptr<FeatureCache> cache_;
+  std::unique_ptr<FeatureSource> features_;  // null where the tower is differentiated
   std::unique_ptr<Samples> samples_;
   std::unique_ptr<Loader> loader_;
-  std::unique_ptr<Learnable> learnable_;
+  std::unique_ptr<Learner> learner_;
   std::unique_ptr<Optimizer> optimizer_;
   std::unique_ptr<Schedule> schedule_;
   EarlyStop stop_;
@@ -113,7 +112,6 @@ class Trainer {
   int64_t batch_ = 0;
   LossValues sums_;
   std::vector<EpochResult> epochs_;
-  int64_t backbone_images_ = 0;
 };
 
 }  // namespace hfwa::lab::train

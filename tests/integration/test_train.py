@@ -4,6 +4,7 @@ hfwa-server serves what it wrote, and hfwa-eval compares it with other models.
 HFWA_TRAIN_KILLS and HFWA_TRAIN_SEED choose how often and which instants; a failure prints both.
 """
 
+import csv
 import json
 import os
 import pathlib
@@ -26,14 +27,24 @@ class TrainTest(TestCase):
     def setUp(self):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="hfwa-train-"))
         self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
+        self.model = MODEL
         data = self.folder / "data"
         for kind, make in (("good", images.good), ("blot", images.bad)):
             (data / kind).mkdir(parents=True)
             for i in range(24):
                 (data / kind / f"{i}.png").write_bytes(make(i))
 
+    def use_model_for_fixed_prompts(self):
+        """One whose text tower has room for them."""
+        config = json.loads((MODEL / "config.json").read_text())
+        config["text"]["context_length"] = 77
+        (self.folder / "config.json").write_text(json.dumps(config))
+        self.model = self.folder / "clip"
+        subprocess.run([str(BIN / "hfwa-make-seeded-model"), str(self.folder / "config.json"), str(MODEL / "merges.txt"),
+                        "3", str(self.model)], check=True, capture_output=True, timeout=LIMIT)
+
     def command(self, out, *flags):
-        return [str(BIN / "hfwa-train"), "--model", str(MODEL), "--data", str(self.folder / "data"), "--out", str(out),
+        return [str(BIN / "hfwa-train"), "--model", str(self.model), "--data", str(self.folder / "data"), "--out", str(out),
                 "--epochs", "12", "--batch", "4", "--checkpoint-steps", "2", "--threads", "1", *flags]
 
     def train(self, out, *flags):
@@ -41,9 +52,9 @@ class TrainTest(TestCase):
         self.assertEqual(done.returncode, 0, done.stderr)
         return done.stderr
 
-    def killed(self, out, seconds):
+    def killed(self, out, seconds, *flags):
         """Starts or resumes a run and kills it after that time; True if it had ended by itself."""
-        process = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", *self.command(out, "--resume")],
+        process = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", *self.command(out, "--resume", *flags)],
                                    stderr=subprocess.PIPE, text=True)
         try:
             _, log = process.communicate(timeout=seconds)
@@ -54,23 +65,47 @@ class TrainTest(TestCase):
         self.assertEqual(process.returncode, 0, log)
         return True
 
-    def test_a_killed_and_resumed_run_equals_one_left_alone(self):
+    def check_killed_and_resumed(self, learnt, *flags):
+        """The folder of a run with these flags that was left alone; one that was not has its bits."""
         whole, broken = self.folder / "whole", self.folder / "broken"
         start = time.monotonic()
-        self.train(whole)
+        self.train(whole, *flags)
         seconds = time.monotonic() - start
         chance = random.Random(SEED)
         amid = 0
         for _ in range(KILLS):
             # The instant is what is tested: from before the first checkpoint to near the end.
-            if self.killed(broken, chance.uniform(0.2, 0.8) * seconds):
+            if self.killed(broken, chance.uniform(0.2, 0.8) * seconds, *flags):
                 break
             amid += (broken / "training/checkpoint.safetensors").exists()
         hint = f"HFWA_TRAIN_KILLS={KILLS} HFWA_TRAIN_SEED={SEED}"
         self.assertGreater(amid, 0, f"no kill came between the first checkpoint and the end: {hint}")
-        self.train(broken, "--resume")
-        for name in ("learned.safetensors", "training/last.safetensors", "training/steps.csv"):
+        self.train(broken, "--resume", *flags)
+        for name in (learnt, "training/last.safetensors", "training/steps.csv"):
             self.assertEqual((whole / name).read_bytes(), (broken / name).read_bytes(), f"{name}: {hint}")
+        return whole
+
+    def test_a_killed_and_resumed_run_equals_one_left_alone(self):
+        self.check_killed_and_resumed("learned.safetensors")
+
+    def test_so_does_inctrl_and_its_model_is_evaluated_and_served(self):
+        self.use_model_for_fixed_prompts()
+        model = self.check_killed_and_resumed("inctrl.safetensors", "--method", "inctrl")
+        table = self.folder / "table.csv"
+        command = [str(BIN / "hfwa-eval"), "run", "--model", str(model), "--data", str(self.folder / "data"), "--method",
+                   "inctrl", "--shots", "1,2", "--seeds", "1", "--csv", str(table)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        rows = [row for row in csv.DictReader(table.open()) if row["subset"] == "all"]
+        self.assertEqual({(row["method"], row["shots"]) for row in rows},
+                         {(method, shots) for method in ("inctrl",) for shots in "12"})
+        for row in rows:
+            if row["method"] == "inctrl":
+                # It learnt from these pictures.
+                self.assertGreater(float(row["image_auroc"]), 90, row)
+        with Server(model=self.model) as before, Server(model=model) as after:
+            digests = [s.client().GetModel(name="models/current").digest for s in (before, after)]
+            self.assertEqual(*digests)
 
     def test_a_server_serves_what_was_trained(self):
         out = self.folder / "model"

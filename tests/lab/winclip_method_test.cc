@@ -172,7 +172,8 @@ class WinclipTest : public testing::Test {
 };
 
 TEST_F(WinclipTest, ensemble_is_each_side_s_mean) {
-  const auto ensemble = PromptEnsemble::Create(model_.loaded(), "winclip");
+  const auto ensemble = PromptEnsemble::Create(model_.config(), model_.files().weights,
+                                               model_.files().merges, "winclip");
   ASSERT_TRUE(ensemble.ok());
   const auto pair = (*ensemble)->Pair("metal_nut");
   ASSERT_TRUE(pair.ok()) << pair.status();

@@ -85,9 +85,9 @@ TEST(Progress, names_losses_rate_and_time_left) {
   FakeClock clock;
   std::ostringstream out;
   Progress progress(out, /*terminal=*/true, clock);
-  progress.Start(0, 2, 8, 0);
+  progress.Start(0, 2, 8, 0, {"ce", "focal", "dice"});
   clock.Advance(absl::Seconds(2));
-  progress.Advance(4, {3.5, 0.5, 1, 2});
+  progress.Advance(4, {3.5, {0.5, 1, 2}});
   EXPECT_THAT(out.str(), HasSubstr("epoch 1/2 [##########..........] 4/8"));
   EXPECT_THAT(out.str(), HasSubstr("loss 3.5000 (ce 0.5000 focal 1.0000 dice 2.0000)"));
   EXPECT_THAT(out.str(), HasSubstr("2.00 images/s  0:06 left"));
