@@ -11,6 +11,7 @@
 #include "lab/eval/method.h"
 #include "lab/eval/padim_method.h"
 #include "lab/eval/patchcore_method.h"
+#include "lab/eval/promptad_method.h"
 #include "lab/eval/spade_method.h"
 #include "lab/eval/winclip_method.h"
 
@@ -41,7 +42,8 @@ const std::vector<std::pair<std::string, Maker>>& Makers() {
       {"winclip", WinclipMethod::Create},
       {"april-gan", AprilGanMethod::Create},
       {"anomalyclip", AnomalyClipMethod::Create},
-      {"inctrl", InctrlMethod::Create}};
+      {"inctrl", InctrlMethod::Create},
+      {"promptad", PromptadMethod::Create}};
   return makers;
 }
 

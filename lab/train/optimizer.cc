@@ -35,6 +35,11 @@ void Optimizer::Step(double learning_rate) {
 void Optimizer::Update(Slot& slot, double learning_rate, double correction1,
                        double correction2) const {
   const at::Tensor& gradient = slot.value.grad();
+  if (options_.kind == OptimizerOptions::Kind::kSgd) {
+    slot.m.mul_(options_.beta1).add_(gradient).add_(slot.value, options_.weight_decay);
+    slot.value.sub_(slot.m, learning_rate);
+    return;
+  }
   if (options_.kind == OptimizerOptions::Kind::kAdamW) {
     slot.value.mul_(1.0 - learning_rate * options_.weight_decay);
   }

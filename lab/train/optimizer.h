@@ -1,7 +1,7 @@
 #pragma once
 
 // Adam and AdamW (training spec 2.8), each step in the spec's order of operations, so that a run
-// repeats to the bit.
+// repeats to the bit; and gradient descent with momentum, for methods that were published with it.
 
 #include <cstdint>
 #include <map>
@@ -14,12 +14,16 @@
 namespace hfwa::lab::train {
 
 struct OptimizerOptions {
-  enum class Kind { kAdamW, kAdam /* no decay */ };
+  enum class Kind {
+    kAdamW,
+    kAdam,  // no decay
+    kSgd,   // momentum beta1; the decay is part of the gradient
+  };
   Kind kind = Kind::kAdamW;
   double beta1 = 0.9;
   double beta2 = 0.999;
   double eps = 1e-8;
-  double weight_decay = 0.2;  // of every tensor alike; AdamW only
+  double weight_decay = 0.2;  // of every tensor alike; not of kAdam
 };
 
 class Optimizer {

@@ -93,12 +93,12 @@ class TrainTest(TestCase):
         model = self.check_killed_and_resumed("inctrl.safetensors", "--method", "inctrl")
         table = self.folder / "table.csv"
         command = [str(BIN / "hfwa-eval"), "run", "--model", str(model), "--data", str(self.folder / "data"), "--method",
-                   "inctrl", "--shots", "1,2", "--seeds", "1", "--csv", str(table)]
+                   "inctrl,promptad", "--shots", "1,2", "--seeds", "1", "--csv", str(table)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT)
         self.assertEqual(done.returncode, 0, done.stderr)
         rows = [row for row in csv.DictReader(table.open()) if row["subset"] == "all"]
         self.assertEqual({(row["method"], row["shots"]) for row in rows},
-                         {(method, shots) for method in ("inctrl",) for shots in "12"})
+                         {(method, shots) for method in ("inctrl", "promptad") for shots in "12"})
         for row in rows:
             if row["method"] == "inctrl":
                 # It learnt from these pictures.
