@@ -73,10 +73,8 @@ absl::Status ReadFrozen(const ModelConfig& config, const FrozenSource& source, W
 class Digest {
  public:
   void Add(const std::string& role, std::string_view bytes) {
-    Add(role, bytes.size(), Sha256Hex(bytes));
-  }
-  void Add(const std::string& role, size_t size, const std::string& sha256) {
-    sha_.Update(absl::StrCat(role.size(), ":", role, ":", size, ":", sha256, "\n"));
+    sha_.Update(
+        absl::StrCat(role.size(), ":", role, ":", bytes.size(), ":", Sha256Hex(bytes), "\n"));
   }
   std::string Finish() { return sha_.FinishHex(); }
 
@@ -106,16 +104,11 @@ absl::StatusOr<ModelFiles> ReadModelDirectory(const std::string& directory) {
   HFWA_ASSIGN_OR_RETURN(files.config_json, ReadConfigJson(directory));
   HFWA_ASSIGN_OR_RETURN(files.config, ParseIn(directory, files.config_json));
 
-  Digest digest, frozen;
+  Digest digest;
   digest.Add("config", files.config_json);
   HFWA_ASSIGN_OR_RETURN(const auto source, OpenFrozenSource(directory, files.config));
   HFWA_RETURN_IF_ERROR(ReadFrozen(files.config, *source, files.weights));
-  for (const FrozenSource::File& file : source->Files()) {
-    const std::string sha256 = Sha256Hex(file.bytes);
-    digest.Add(file.name, file.bytes.size(), sha256);
-    frozen.Add(file.name, file.bytes.size(), sha256);
-  }
-  files.frozen_digest = frozen.Finish();
+  for (const FrozenSource::File& file : source->Files()) digest.Add(file.name, file.bytes);
 
   if (files.config.has_language()) {
     HFWA_ASSIGN_OR_RETURN(const auto learnt,

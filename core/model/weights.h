@@ -65,7 +65,6 @@ struct ModelFiles {
   std::string
       merges;  // contents of the merges file (unpacked), empty where there is no language side
   std::string digest;  // SHA-256 over configuration, tensors and merges, 64 hexadecimal digits
-  std::string frozen_digest;  // FrozenModel's, for what else was learnt over the same weights
 };
 
 // Reads a model directory:

@@ -61,9 +61,14 @@ InctrlMethod::InctrlMethod(const model::Hfwa& hfwa, std::unique_ptr<PromptEnsemb
 
 absl::StatusOr<std::unique_ptr<Method>> InctrlMethod::Create(const LoadedModel& model) {
   HFWA_RETURN_IF_ERROR(NeedsLanguage(model.files.config, kName));
+  std::string learnt_over;
+  {
+    // Read once more for its digest: what the model was read with covers what was learnt too.
+    HFWA_ASSIGN_OR_RETURN(const model::FrozenModel frozen, model::ReadFrozenModel(model.directory));
+    learnt_over = LearntOver(frozen.config, frozen.digest);
+  }
   HFWA_ASSIGN_OR_RETURN(const train::Tensors tensors,
-                        ReadLearntFile(model.directory, kName,
-                                       LearntOver(model.files.config, model.files.frozen_digest)));
+                        ReadLearntFile(model.directory, kName, learnt_over));
   auto inctrl = train::Inctrl::Create(model.files.config, tensors, at::kCPU);
   if (!inctrl.ok()) {
     return absl::InvalidArgumentError(

@@ -67,6 +67,10 @@ class InctrlRun : public ::testing::Test {
     if (!status.ok()) return status;
     return trainer;
   }
+  static std::string Over(const std::string& folder) {
+    const auto frozen = model::ReadFrozenModel(folder);
+    return LearntOver(frozen->config, frozen->digest);
+  }
   static std::string Bytes(const std::string& folder, const std::string& name) {
     return *ReadFile(folder + "/" + name);
   }
@@ -87,8 +91,7 @@ TEST_F(InctrlRun, learns_and_leaves_the_model_as_it_was) {
   ASSERT_TRUE(before.ok() && after.ok()) << after.status();
   EXPECT_EQ(before->digest, after->digest);
   EXPECT_TRUE(model::Hfwa::Create(*after, {}).ok());
-  const auto learnt =
-      ReadLearntFile(out, "inctrl", LearntOver(after->config, after->frozen_digest));
+  const auto learnt = ReadLearntFile(out, "inctrl", Over(out));
   ASSERT_TRUE(learnt.ok()) << learnt.status();
   const Tensors initial = Inctrl::Initial(after->config, Options("").samples.seed);
   for (const auto& [name, tensor] : initial)
@@ -159,7 +162,7 @@ TEST_F(InctrlRun, refuses_what_it_cannot_learn_from) {
 TEST_F(InctrlRun, a_file_of_another_backbone_is_refused_and_an_absent_one_says_what_makes_it) {
   const auto files = model::ReadModelDirectory(model_);
   ASSERT_TRUE(files.ok());
-  const std::string over = LearntOver(files->config, files->frozen_digest);
+  const std::string over = Over(model_);
   EXPECT_THAT(ReadLearntFile(model_, "inctrl", over).status().message(),
               HasSubstr("hfwa-train --method inctrl"));
   EXPECT_TRUE(absl::IsFailedPrecondition(ReadLearntFile(model_, "inctrl", over).status()));
@@ -168,8 +171,8 @@ TEST_F(InctrlRun, a_file_of_another_backbone_is_refused_and_an_absent_one_says_w
   // Other taps over the same weights, and other weights.
   model::ModelConfig other = files->config;
   other.taps = {0, 1, 2, 4};
-  for (const std::string& wrong :
-       {LearntOver(other, files->frozen_digest), LearntOver(files->config, std::string(64, '0'))}) {
+  for (const std::string& wrong : {LearntOver(other, model::ReadFrozenModel(model_)->digest),
+                                   LearntOver(files->config, std::string(64, '0'))}) {
     const auto read = ReadLearntFile(world_.scratch().path("out"), "inctrl", wrong);
     EXPECT_TRUE(absl::IsFailedPrecondition(read.status()));
     EXPECT_THAT(read.status().message(), HasSubstr("another backbone"));
@@ -280,7 +283,7 @@ TEST_F(InctrlRun, the_method_scores_by_the_learnt_networks) {
   const auto ensemble =
       *PromptEnsemble::Create(files.config, files.weights, files.merges, "inctrl");
   input.prior = TextPrior(input.features, ensemble->Pair("bolt")->unsqueeze(0));
-  const auto learnt = *ReadLearntFile(out, "inctrl", LearntOver(files.config, files.frozen_digest));
+  const auto learnt = *ReadLearntFile(out, "inctrl", Over(out));
   const PlainInctrl::Scores expected = PlainInctrl(learnt).Run(input, false);
   EXPECT_NEAR(*judgement->raw.image, expected.score[0], 1e-5);
   const int64_t grid = files.config.vision.grid();
