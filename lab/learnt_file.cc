@@ -21,11 +21,11 @@ constexpr char kLearntOver[] = "#learnt_over";
 
 std::string VisionFingerprint(const model::ModelConfig& config) {
   const model::VisionConfig& v = config.vision;
-  return absl::StrCat("taps=", absl::StrJoin(config.taps, ","), " side=", v.image_size,
-                      " patch=", v.patch_size, " heads=", v.heads, " layers=", v.layers,
-                      " pre=", v.pre_norm_layer, " quick=", v.quick_gelu, " eps=", v.layer_norm_eps,
-                      " mean=", absl::StrJoin(config.mean, ","),
-                      " std=", absl::StrJoin(config.std, ","), config.value_encoder ? " values" : "");
+  return absl::StrCat(
+      "taps=", absl::StrJoin(config.taps, ","), " side=", v.image_size, " patch=", v.patch_size,
+      " heads=", v.heads, " layers=", v.layers, " pre=", v.pre_norm_layer, " quick=", v.quick_gelu,
+      " eps=", v.layer_norm_eps, " mean=", absl::StrJoin(config.mean, ","),
+      " std=", absl::StrJoin(config.std, ","), config.value_encoder ? " values" : "");
 }
 
 std::string LearntOver(const model::ModelConfig& config, const std::string& frozen_digest) {
