@@ -47,9 +47,11 @@ class AprilGanDetector final : public Detector {
 
 absl::StatusOr<std::unique_ptr<Method>> AprilGanMethod::Create(const LoadedModel& model) {
   const model::ModelConfig& config = model.hfwa.config();
-  if (!config.has_language() || config.adapter.type != model::AdapterConfig::Type::kLinear) {
+  if (!config.has_language() || config.value_encoder ||
+      config.adapter.type != model::AdapterConfig::Type::kLinear) {
     return absl::FailedPreconditionError(
-        "april-gan needs a model with linear adapters: train one with hfwa-train --adapter linear");
+        "april-gan needs a model with linear adapters on the tower's own tokens: train one with "
+        "hfwa-train --adapter linear");
   }
   return std::unique_ptr<Method>(new AprilGanMethod(model.hfwa));
 }

@@ -15,7 +15,7 @@ namespace hfwa::lab {
 // adapters, as hfwa-train --adapter linear makes them.
 class AprilGanMethod final : public Method {
  public:
-  // FAILED_PRECONDITION where the model has no linear adapters.
+  // FAILED_PRECONDITION where the model has no linear adapters on the tower's own tokens.
   static absl::StatusOr<std::unique_ptr<Method>> Create(const LoadedModel& model);
   std::string name() const override { return "april-gan"; }
   absl::StatusOr<std::unique_ptr<Detector>> Fit(const References& references) const override;
