@@ -127,10 +127,12 @@ void AddMeans(Comparison& comparison) {
           .entry = e, .data = std::nullopt, .shots = shots, .values = {}, .service_auroc = {}};
       for (size_t c = 0; c < kColumns; ++c) {
         std::vector<std::optional<Spread>> values;
+        values.reserve(rows.size());
         for (const Compared* row : rows) values.push_back(row->values[c]);
         mean.values.push_back(MeanOf(values));
       }
       std::vector<std::optional<Spread>> service;
+      service.reserve(rows.size());
       for (const Compared* row : rows) {
         service.push_back(row->service_auroc);
         mean.image_seconds += row->image_seconds / static_cast<double>(sets);
