@@ -18,7 +18,7 @@ class AnomalyClipDetector final : public OwnScoreDetector {
   absl::StatusOr<Judgement> Judge(const Features& image, bool with_levels) const override {
     const at::Tensor& view = image.views.at(ValueTokensView::kName);
     const at::Tensor feature = ImageFeatureOf(view);
-    const at::Tensor defect = Defect(ValueTokensOf(view, config_.levels()));  // [n, L]
+    const at::Tensor defect = Defect(TokensOf(view, config_.levels()));  // [n, L]
     // The sum of the levels' maps: upsampling and the Gaussian are linear.
     Judgement judgement = JudgementOf(PatchMap(config_, defect.sum(0)),
                                       Defect(feature / feature.norm()).item<float>());

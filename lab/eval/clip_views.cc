@@ -24,6 +24,26 @@ at::Tensor ToUnit(const kernels::Kernels& kernels, const at::Tensor& x) {
   return unit.cpu();
 }
 
+// Tokens at the taps and image feature of one pass of that kind: [1 + n * L, E] on the CPU.
+at::Tensor LookWith(decltype(&model::VisionTower::Forward) pass, const model::Hfwa& hfwa,
+                    const at::Tensor& input) {
+  const at::NoGradGuard no_grad;
+  const model::ModelConfig& config = hfwa.config();
+  const kernels::Kernels& kernels = hfwa.kernels();
+  const model::VisionTower& tower = hfwa.vision();
+  const int64_t patches = config.vision.patches();
+  at::Tensor rows = at::empty({1, 1 + config.levels() * patches, config.embed_dim},
+                              at::device(kernels.device()).dtype(at::kFloat));
+  const auto visit = [&](int level, at::Tensor& x) {
+    at::Tensor unit = rows.narrow(1, 1 + level * patches, patches);
+    kernels.ToUnitLength(tower.Project(kernels.TokensOf(x.slice(1, 1))), unit);
+  };
+  const at::Tensor feature =
+      (tower.*pass)(input.to(kernels.device()), /*want_image_feature=*/true, visit, {});
+  rows.select(1, 0).copy_(feature);
+  return rows[0].cpu();
+}
+
 }  // namespace
 
 absl::Status NeedsLanguage(const model::ModelConfig& config, const std::string& method) {
@@ -32,28 +52,18 @@ absl::Status NeedsLanguage(const model::ModelConfig& config, const std::string& 
       absl::StrCat(method, " compares images with words: the model has no language side"));
 }
 
-absl::StatusOr<at::Tensor> ValueTokensView::Look(const Subject& subject) const {
-  const at::NoGradGuard no_grad;
-  const model::ModelConfig& config = hfwa_.config();
-  const kernels::Kernels& kernels = hfwa_.kernels();
-  const model::VisionTower& tower = hfwa_.vision();
-  const int64_t patches = config.vision.patches();
-  at::Tensor rows = at::empty({1, 1 + config.levels() * patches, config.embed_dim},
-                              at::device(kernels.device()).dtype(at::kFloat));
-  const auto visit = [&](int level, at::Tensor& x) {
-    at::Tensor unit = rows.narrow(1, 1 + level * patches, patches);
-    kernels.ToUnitLength(tower.Project(kernels.TokensOf(x.slice(1, 1))), unit);
-  };
-  const at::Tensor feature = tower.ForwardValues(subject.model_input.to(kernels.device()),
-                                                 /*want_image_feature=*/true, visit, {});
-  rows.select(1, 0).copy_(feature);
-  return rows[0].cpu();
+absl::StatusOr<at::Tensor> TowerTokensView::Look(const Subject& subject) const {
+  return LookWith(&model::VisionTower::Forward, hfwa_, subject.model_input);
 }
 
-at::Tensor ImageFeatureOf(const at::Tensor& value_tokens_view) { return value_tokens_view[0]; }
+absl::StatusOr<at::Tensor> ValueTokensView::Look(const Subject& subject) const {
+  return LookWith(&model::VisionTower::ForwardValues, hfwa_, subject.model_input);
+}
 
-at::Tensor ValueTokensOf(const at::Tensor& value_tokens_view, int levels) {
-  return value_tokens_view.slice(0, 1).unflatten(0, {levels, -1});
+at::Tensor ImageFeatureOf(const at::Tensor& tokens_view) { return tokens_view[0]; }
+
+at::Tensor TokensOf(const at::Tensor& tokens_view, int levels) {
+  return tokens_view.slice(0, 1).unflatten(0, {levels, -1});
 }
 
 WindowsView::WindowsView(const model::Hfwa& hfwa) : hfwa_(hfwa) {

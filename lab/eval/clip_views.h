@@ -18,8 +18,23 @@ namespace hfwa::lab {
 // FAILED_PRECONDITION, with the method's name, where the model is none of image and text.
 absl::Status NeedsLanguage(const model::ModelConfig& config, const std::string& method);
 
-// "value_tokens": the patch tokens at the taps by v-v attention (VisionTower::ForwardValues), and
-// the frozen tower's image feature, of one pass. [1 + n * L, E]; the functions below read it.
+// "tower_tokens": the patch tokens at the taps as the model's own forward pass has them, unadapted
+// (VisionTower::Forward), and the frozen tower's image feature, of one pass. [1 + n * L, E]; the
+// functions below read it.
+class TowerTokensView final : public View {
+ public:
+  // `hfwa` must outlive it.
+  explicit TowerTokensView(const model::Hfwa& hfwa) : hfwa_(hfwa) {}
+  std::string name() const override { return kName; }
+  absl::StatusOr<at::Tensor> Look(const Subject& subject) const override;
+
+  static constexpr char kName[] = "tower_tokens";
+
+ private:
+  const model::Hfwa& hfwa_;
+};
+
+// "value_tokens": the same with tokens by v-v attention (VisionTower::ForwardValues).
 class ValueTokensView final : public View {
  public:
   // `hfwa` must outlive it.
@@ -34,9 +49,9 @@ class ValueTokensView final : public View {
 };
 
 // CLIP's image feature, not normalised: [E].
-at::Tensor ImageFeatureOf(const at::Tensor& value_tokens_view);
+at::Tensor ImageFeatureOf(const at::Tensor& tokens_view);
 // Projected tokens, L2-normalised: [n, L, E].
-at::Tensor ValueTokensOf(const at::Tensor& value_tokens_view, int levels);
+at::Tensor TokensOf(const at::Tensor& tokens_view, int levels);
 
 // Sides of WinCLIP's windows, in patches; the grid must have as many.
 inline constexpr int kWindowSides[] = {2, 3};

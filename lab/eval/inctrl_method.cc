@@ -15,7 +15,10 @@ namespace {
 constexpr char kName[] = "inctrl";
 
 at::Tensor ImageFeature(const Features& image) {
-  return ImageFeatureOf(image.views.at(ValueTokensView::kName));
+  return ImageFeatureOf(image.views.at(TowerTokensView::kName));
+}
+at::Tensor Tokens(const Features& image, const model::ModelConfig& config) {
+  return TokensOf(image.views.at(TowerTokensView::kName), config.levels());
 }
 
 class InctrlDetector final : public OwnScoreDetector {
@@ -25,14 +28,14 @@ class InctrlDetector final : public OwnScoreDetector {
       : config_(config), inctrl_(std::move(inctrl)), text_pair_(text_pair.unsqueeze(0)) {
     std::vector<at::Tensor> features;
     for (const Features& reference : references) {
-      tokens_.push_back(reference.tokens);
+      tokens_.push_back(Tokens(reference, config));
       features.push_back(ImageFeature(reference));
     }
     features_ = at::stack(features);
   }
 
   absl::StatusOr<Judgement> Judge(const Features& image, bool /*with_levels*/) const override {
-    const at::Tensor residuals = train::LevelResiduals(image.tokens, tokens_).mean(0);
+    const at::Tensor residuals = train::LevelResiduals(Tokens(image, config_), tokens_).mean(0);
     train::InctrlInput input;
     input.residuals = residuals.unsqueeze(0);
     input.features = ImageFeature(image).unsqueeze(0);

@@ -20,6 +20,7 @@ class InctrlMethod final : public Method {
   static absl::StatusOr<std::unique_ptr<Method>> Create(const LoadedModel& model);
   std::string name() const override { return "inctrl"; }
   std::vector<const View*> views() const override { return {&view_}; }
+  bool needs_model_pass() const override { return false; }
   absl::StatusOr<std::unique_ptr<Detector>> Fit(const References& references) const override;
 
  private:
@@ -27,7 +28,7 @@ class InctrlMethod final : public Method {
                std::shared_ptr<const train::Inctrl> inctrl);
 
   const model::ModelConfig& config_;
-  const ValueTokensView view_;
+  const TowerTokensView view_;
   const std::unique_ptr<PromptEnsemble> prompts_;
   const std::shared_ptr<const train::Inctrl> inctrl_;
 };

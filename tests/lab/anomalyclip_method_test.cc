@@ -129,7 +129,7 @@ TEST(AnomalyClipTest, a_model_of_value_tokens_computes_what_is_scored) {
   const auto own = model.hfwa().Forward(image.unsqueeze(0), std::vector<int>{0});
   ASSERT_TRUE(own.ok()) << own.status();
   const at::Tensor view = model.Look(ValueTokensView(model.hfwa()), image);
-  const at::Tensor tokens = ValueTokensOf(view, config.levels());
+  const at::Tensor tokens = TokensOf(view, config.levels());
   EXPECT_TRUE(at::equal(own->tokens[0], tokens));
   const at::Tensor cosines = at::matmul(tokens, Pair(model.files()).t());
   EXPECT_LE((own->language_diff[0].flatten(1) - (cosines.select(2, 1) - cosines.select(2, 0)))

@@ -24,7 +24,7 @@ TEST(ClipViewsTest, value_tokens_are_the_second_path_s_formula) {
   const PlainTower plain(model.config(), model.files().weights);
   const at::Tensor image = model.Image(0);
   const at::Tensor view = model.Look(ValueTokensView(model.hfwa()), image);
-  const at::Tensor tokens = ValueTokensOf(view, model.config().levels());
+  const at::Tensor tokens = TokensOf(view, model.config().levels());
   for (int level = 0; level < model.config().levels(); ++level) {
     const at::Tensor values = plain.Values(image, /*from=*/0, model.config().taps[level]);
     EXPECT_LE(Apart(tokens[level], UnitRows(plain.NormedAndProjected(values.slice(0, 1)))), 2e-5)
@@ -41,7 +41,7 @@ TEST(ClipViewsTest, value_path_starts_before_the_lowest_tap_and_needs_no_order) 
   const ClipModel model(std::move(files));
   const PlainTower plain(model.config(), model.files().weights);
   const at::Tensor image = model.Image(1);
-  const at::Tensor tokens = ValueTokensOf(model.Look(ValueTokensView(model.hfwa()), image), 2);
+  const at::Tensor tokens = TokensOf(model.Look(ValueTokensView(model.hfwa()), image), 2);
   EXPECT_LE(
       Apart(tokens[0], UnitRows(plain.NormedAndProjected(plain.Values(image, 2, 3).slice(0, 1)))),
       2e-5);
@@ -57,9 +57,9 @@ TEST(ClipViewsTest, value_tokens_come_in_lower_precision_too) {
   for (const auto precision : {model::Precision::kBf16, model::Precision::kFp16}) {
     const ClipModel model(precision);
     const at::Tensor tokens =
-        ValueTokensOf(model.Look(ValueTokensView(model.hfwa()), image), model.config().levels());
+        TokensOf(model.Look(ValueTokensView(model.hfwa()), image), model.config().levels());
     const double cosine =
-        (tokens * ValueTokensOf(expected, model.config().levels())).sum(-1).min().item<double>();
+        (tokens * TokensOf(expected, model.config().levels())).sum(-1).min().item<double>();
     EXPECT_GE(cosine, 0.999) << model::PrecisionName(precision);
   }
 }

@@ -335,7 +335,7 @@ TEST_F(PromptadMethodTest, judges_by_both_maps_harmonic_mean) {
     return UnitRows(ImageFeatureOf(of.views.at(ValueTokensView::kName)));
   };
   const auto local = [&](const Features& of) {
-    return ValueTokensOf(of.views.at(ValueTokensView::kName), levels)[levels - 1];
+    return TokensOf(of.views.at(ValueTokensView::kName), levels)[levels - 1];
   };
   std::vector<at::Tensor> wholes, locals;
   for (const Features& reference : references.images) {
