@@ -7,7 +7,6 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_replace.h"
 #include "core/base/status_macros.h"
 #include "core/base/strings.h"
 #include "core/model/prompts.h"
@@ -42,8 +41,7 @@ absl::StatusOr<at::Tensor> PromptEnsemble::Pair(const std::string& class_name) c
   const auto found = pairs_.find(class_name);
   if (found != pairs_.end()) return found->second;
   model::ModelConfig config = config_;
-  config.prompt.class_names = {class_name.empty() ? "object"
-                                                  : absl::StrReplaceAll(class_name, {{"_", " "}})};
+  config.prompt.class_names = {train::ClassWords(class_name)};
   const auto tokens = model::TokenizePrompts(config, merges_);
   if (!tokens.ok()) {
     return absl::FailedPreconditionError(

@@ -7,6 +7,7 @@
 
 #include "core/base/status_macros.h"
 #include "lab/eval/patch_features.h"
+#include "lab/eval/window_maps.h"
 #include "lab/train/inctrl.h"
 
 namespace hfwa::lab {
@@ -18,8 +19,8 @@ constexpr int kImagePrompts = 3, kPixelPrompts = 1;
 constexpr uint64_t kSetsPerSeed = 2;
 constexpr double kLeast = 1e-6;  // a harmonic mean's parts
 
-at::Tensor HarmonicMean(const at::Tensor& a, const at::Tensor& b) {
-  return 2 / (1 / a.clamp_min(kLeast) + 1 / b.clamp_min(kLeast));
+at::Tensor Fused(const at::Tensor& language, const at::Tensor& vision) {
+  return HarmonicMean(at::stack({language, vision}).clamp_min(kLeast));
 }
 
 at::Tensor UnitImageFeature(const Features& image) {
@@ -30,8 +31,8 @@ at::Tensor UnitImageFeature(const Features& image) {
 // v-v tokens of the deepest level: [L, E].
 at::Tensor LastValueTokens(const Features& image, const model::ModelConfig& config) {
   const auto deepest = std::max_element(config.taps.begin(), config.taps.end());
-  return ValueTokensOf(image.views.at(ValueTokensView::kName),
-                       config.levels())[deepest - config.taps.begin()];
+  return TokensOf(image.views.at(ValueTokensView::kName),
+                  config.levels())[deepest - config.taps.begin()];
 }
 
 // The tokens of the two levels in the middle: [2, L, E], or one where there is no more.
@@ -53,8 +54,8 @@ class PromptadDetector final : public OwnScoreDetector {
     const at::Tensor vision =
         train::LevelResiduals(MiddleLevels(image.tokens), memory_).mean(0) / 2;
     const at::Tensor whole = train::AnomalyOf(UnitImageFeature(image).unsqueeze(0), image_)[0];
-    return JudgementOf(PatchMap(config_, HarmonicMean(language, vision)),
-                       HarmonicMean(whole, vision.max()).item<float>());
+    return JudgementOf(PatchMap(config_, Fused(language, vision)),
+                       Fused(whole, vision.max()).item<float>());
   }
 
  private:

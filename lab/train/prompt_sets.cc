@@ -59,6 +59,10 @@ std::vector<std::string> InScenes(const std::vector<std::string>& states) {
 
 }  // namespace
 
+std::string ClassWords(const std::string& class_name) {
+  return class_name.empty() ? "object" : absl::StrReplaceAll(class_name, {{"_", " "}});
+}
+
 std::vector<std::string> SceneStatesNormal() {
   return InScenes({"{}", "flawless {}", "{} without flaw", "{} without defect"});
 }

@@ -5,6 +5,9 @@
 
 namespace hfwa::lab::train {
 
+// A class's name as prompts have it: an underscore is a space, no name is "object".
+std::string ClassWords(const std::string& class_name);
+
 // The prompt sets of the paper's program (spec 5.5).
 
 // States of learnt contexts: 11 scenes times 4 wordings, state-major, each with its full stop.

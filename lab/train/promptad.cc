@@ -92,8 +92,7 @@ absl::StatusOr<std::unique_ptr<PromptadPrompts>> PromptadPrompts::Create(
     const PromptadText& text, const std::string& class_name, int normal_prompts, uint64_t seed) {
   const at::NoGradGuard no_grad;
   std::unique_ptr<PromptadPrompts> prompts(new PromptadPrompts(text));
-  const std::string name =
-      class_name.empty() ? "object" : absl::StrReplaceAll(class_name, {{"_", " "}});
+  const std::string name = ClassWords(class_name);
   const std::string context = Places(kContextLength);
   std::vector<std::string> manual;
   for (const std::string& state : FixedStatesAnomaly()) {
