@@ -57,16 +57,13 @@ absl::Status ResolveOptions(EvaluationArguments& arguments) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<EvaluationResult> EvaluateWithAdvice(const EvaluationOptions& options) {
-  auto result = Evaluate(options);
-  // Only a file's fault is one that skipping would help.
-  if (result.ok() || options.on_bad_input == OnBadInput::kSkip ||
-      !absl::StrContains(result.status().message(), "left out)")) {
-    return result;
+absl::Status WithAdvice(const absl::Status& error, const EvaluationOptions& options) {
+  if (options.on_bad_input == OnBadInput::kSkip ||
+      !absl::StrContains(error.message(), "left out)")) {
+    return error;
   }
-  return absl::Status(
-      result.status().code(),
-      absl::StrCat(result.status().message(), "; --on-bad-input skip goes on without"));
+  return absl::Status(error.code(),
+                      absl::StrCat(error.message(), "; --on-bad-input skip goes on without"));
 }
 
 absl::Status WriteFile(const std::string& path, const std::string& text) {

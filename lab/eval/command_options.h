@@ -26,8 +26,8 @@ void AddEvaluationOptions(CLI::App& command, EvaluationArguments& arguments);
 // What was given as text, into `options`; progress goes to the terminal.
 absl::Status ResolveOptions(EvaluationArguments& arguments);
 
-// Evaluate, with advice about bad files in its errors.
-absl::StatusOr<EvaluationResult> EvaluateWithAdvice(const EvaluationOptions& options);
+// The same error, where it is a file's fault with the option that goes on without.
+absl::Status WithAdvice(const absl::Status& error, const EvaluationOptions& options);
 
 // Nothing to do without a path. UNAVAILABLE names the file.
 absl::Status WriteFile(const std::string& path, const std::string& text);

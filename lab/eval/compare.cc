@@ -7,7 +7,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
-#include "lab/eval/command_options.h"
 #include "lab/metrics/statistics.h"
 
 namespace hfwa::lab {
@@ -210,7 +209,7 @@ absl::StatusOr<Comparison> Compare(const CompareOptions& options) {
         }
       }
       run.progress(absl::StrCat(options.data[d].name, " with ", model));
-      HFWA_ASSIGN_OR_RETURN(EvaluationResult result, EvaluateWithAdvice(run));
+      HFWA_ASSIGN_OR_RETURN(EvaluationResult result, Evaluate(run));
       AddRun(result, d, model, comparison);
       comparison.runs.push_back(std::move(result));
     }

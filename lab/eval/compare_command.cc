@@ -47,7 +47,9 @@ absl::StatusOr<CompareOptions> ToOptions(CompareArguments& arguments) {
 
 absl::Status RunCompare(CompareArguments& arguments) {
   HFWA_ASSIGN_OR_RETURN(const CompareOptions options, ToOptions(arguments));
-  HFWA_ASSIGN_OR_RETURN(const Comparison comparison, Compare(options));
+  const auto compared = Compare(options);
+  if (!compared.ok()) return WithAdvice(compared.status(), options.evaluation);
+  const Comparison& comparison = *compared;
   for (const Table& table : MakeTables(comparison)) PrintTable(table, std::cout);
   for (const std::string& line : MissingLines(comparison)) std::cout << line << "\n";
   for (const EvaluationResult& run : comparison.runs) {

@@ -81,7 +81,11 @@ std::string ByShots(const Comparison& comparison, std::optional<size_t> data, Co
 // As much of a label as fits beside an axis.
 std::string Short(const std::string& label) {
   constexpr size_t kFits = 13;
-  return label.size() <= kFits ? label : label.substr(0, kFits - 2) + "..";
+  if (label.size() <= kFits) return label;
+  size_t end = kFits - 2;
+  // Not within a character of several bytes.
+  while (end > 0 && (static_cast<unsigned char>(label[end]) & 0xC0U) == 0x80U) --end;
+  return label.substr(0, end) + "..";
 }
 
 std::string Times(const Comparison& comparison) {

@@ -37,7 +37,9 @@ absl::Status Run(RunArguments& arguments) {
     options.curve_points = kCurvePoints;
     options.pictures = kPictures;
   }
-  HFWA_ASSIGN_OR_RETURN(const EvaluationResult result, EvaluateWithAdvice(options));
+  const auto evaluated = Evaluate(options);
+  if (!evaluated.ok()) return WithAdvice(evaluated.status(), options);
+  const EvaluationResult& result = *evaluated;
   const std::vector<Row> rows = ToRows(result);
   const std::vector<Average> averages = Averages(rows);
   PrintTables(result, averages, std::cout);
