@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <filesystem>
 #include <set>
-#include <sstream>
 #include <string>
 #include <vector>
 
@@ -20,6 +19,7 @@
 #include "lab/learnt_file.h"
 #include "lab/train/trainer.h"
 #include "tests/lab/train/plain_inctrl.h"
+#include "tests/lab/train/run_trainer.h"
 #include "tests/lab/train/world.h"
 
 namespace hfwa::lab::train {
@@ -59,14 +59,6 @@ class InctrlRun : public ::testing::Test {
     options.epochs = 3;
     return options;
   }
-  static absl::StatusOr<std::unique_ptr<Trainer>> Run(const TrainOptions& options) {
-    std::ostringstream log;
-    auto trainer = Trainer::Create(options, log, /*terminal=*/false);
-    if (!trainer.ok()) return trainer.status();
-    const absl::Status status = (*trainer)->Run();
-    if (!status.ok()) return status;
-    return trainer;
-  }
   static std::string Over(const std::string& folder) {
     const auto frozen = model::ReadFrozenModel(folder);
     return LearntOver(frozen->config, frozen->digest);
@@ -80,7 +72,7 @@ class InctrlRun : public ::testing::Test {
 };
 
 TEST_F(InctrlRun, learns_and_leaves_the_model_as_it_was) {
-  const auto trainer = Run(Options("out"));
+  const auto trainer = RunTrainer(Options("out"));
   ASSERT_TRUE(trainer.ok()) << trainer.status();
   const auto& epochs = (*trainer)->epochs();
   ASSERT_EQ(epochs.size(), 3U);
@@ -103,26 +95,26 @@ TEST_F(InctrlRun, learns_and_leaves_the_model_as_it_was) {
 }
 
 TEST_F(InctrlRun, repeats_to_the_bit_and_goes_on_where_it_stopped) {
-  ASSERT_TRUE(Run(Options("whole")).ok());
+  ASSERT_TRUE(RunTrainer(Options("whole")).ok());
   TrainOptions again = Options("again");
   again.loader_threads = 1;
   again.cache = world_.scratch().path("cache");
-  ASSERT_TRUE(Run(again).ok());
+  ASSERT_TRUE(RunTrainer(again).ok());
   TrainOptions parts = Options("parts");
   parts.epochs = 1;
-  ASSERT_TRUE(Run(parts).ok());
+  ASSERT_TRUE(RunTrainer(parts).ok());
   parts.epochs = 3;
   parts.resume = true;
   parts.samples.references = 1;
-  EXPECT_THAT(Run(parts).status().message(), HasSubstr("references"));
+  EXPECT_THAT(RunTrainer(parts).status().message(), HasSubstr("references"));
   parts.samples.references = 2;
-  ASSERT_TRUE(Run(parts).ok());
+  ASSERT_TRUE(RunTrainer(parts).ok());
   const std::string whole = Bytes(world_.scratch().path("whole"), "training/last.safetensors");
   EXPECT_EQ(whole, Bytes(again.out, "training/last.safetensors"));
   EXPECT_EQ(whole, Bytes(parts.out, "training/last.safetensors"));
   TrainOptions other = Options("other");
   other.samples.seed = 7;
-  ASSERT_TRUE(Run(other).ok());
+  ASSERT_TRUE(RunTrainer(other).ok());
   EXPECT_NE(whole, Bytes(other.out, "training/last.safetensors"));
 }
 
@@ -130,7 +122,7 @@ TEST_F(InctrlRun, later_epochs_never_enter_the_backbone_with_a_cache) {
   TrainOptions options = Options("out");
   options.cache = world_.scratch().path("cache");
   options.samples.references = 5;  // all there are
-  const auto trainer = Run(options);
+  const auto trainer = RunTrainer(options);
   ASSERT_TRUE(trainer.ok()) << trainer.status();
   EXPECT_GE((*trainer)->epochs()[0].backbone_images, 9 + 5);
   EXPECT_EQ((*trainer)->epochs()[1].backbone_images, 0);
@@ -138,25 +130,26 @@ TEST_F(InctrlRun, later_epochs_never_enter_the_backbone_with_a_cache) {
 
 TEST_F(InctrlRun, takes_along_what_was_learnt_before) {
   const TrainOptions first = Options("first");
-  ASSERT_TRUE(Run(first).ok());
+  ASSERT_TRUE(RunTrainer(first).ok());
   TrainOptions hfwa = world_.Options("second", first.out, data_);
-  ASSERT_TRUE(Run(hfwa).ok());
+  ASSERT_TRUE(RunTrainer(hfwa).ok());
   EXPECT_EQ(Bytes(first.out, "inctrl.safetensors"), Bytes(hfwa.out, "inctrl.safetensors"));
 }
 
 TEST_F(InctrlRun, refuses_what_it_cannot_learn_from) {
   TrainOptions options = Options("out");
   options.variant.adapter = "linear";
-  EXPECT_THAT(Run(options).status().message(), HasSubstr("without variants"));
+  EXPECT_THAT(RunTrainer(options).status().message(), HasSubstr("without variants"));
   options = Options("out");
   options.model = NewModel({{"visual_encoder", {{"type", "residual"}}}});
-  EXPECT_THAT(Run(options).status().message(), HasSubstr("residual encoder"));
+  EXPECT_THAT(RunTrainer(options).status().message(), HasSubstr("residual encoder"));
   options.model = NewModel();
   std::filesystem::remove(options.model + "/learned.safetensors");
-  EXPECT_THAT(Run(options).status().message(), HasSubstr("learned.safetensors"));
+  EXPECT_THAT(RunTrainer(options).status().message(), HasSubstr("learned.safetensors"));
   options = Options("out");
   std::filesystem::remove_all(data_ + "/bolt/train/good");
-  EXPECT_THAT(Run(options).status().message(), HasSubstr("bolt: has 0 normal training images"));
+  EXPECT_THAT(RunTrainer(options).status().message(),
+              HasSubstr("bolt: has 0 normal training images"));
 }
 
 TEST_F(InctrlRun, a_file_of_another_backbone_is_refused_and_an_absent_one_says_what_makes_it) {
@@ -166,7 +159,7 @@ TEST_F(InctrlRun, a_file_of_another_backbone_is_refused_and_an_absent_one_says_w
   EXPECT_THAT(ReadLearntFile(model_, "inctrl", over).status().message(),
               HasSubstr("hfwa-train --method inctrl"));
   EXPECT_TRUE(absl::IsFailedPrecondition(ReadLearntFile(model_, "inctrl", over).status()));
-  ASSERT_TRUE(Run(Options("out")).ok());
+  ASSERT_TRUE(RunTrainer(Options("out")).ok());
   EXPECT_TRUE(ReadLearntFile(world_.scratch().path("out"), "inctrl", over).ok());
   // Other taps over the same weights, and other weights.
   model::ModelConfig other = files->config;
@@ -215,7 +208,7 @@ TEST_F(InctrlRun, a_defect_in_new_pictures_scores_higher_after_training) {
   TrainOptions training = Options("out");
   training.epochs = 12;
   training.evaluate = {Data(4, 8, "new")};
-  const auto trainer = Run(training);
+  const auto trainer = RunTrainer(training);
   ASSERT_TRUE(trainer.ok()) << trainer.status();
   EXPECT_THAT(Bytes(training.out, "MODEL_CARD.md"), HasSubstr("With 2 references, in percent"));
   EvaluationOptions options;
@@ -235,7 +228,7 @@ TEST_F(InctrlRun, a_defect_in_new_pictures_scores_higher_after_training) {
 }
 
 TEST_F(InctrlRun, the_method_scores_by_the_learnt_networks) {
-  ASSERT_TRUE(Run(Options("out")).ok());
+  ASSERT_TRUE(RunTrainer(Options("out")).ok());
   const std::string out = world_.scratch().path("out");
   const model::ModelFiles files = *model::ReadModelDirectory(out);
   const auto hfwa = *model::Hfwa::Create(files, {});
@@ -262,7 +255,7 @@ TEST_F(InctrlRun, the_method_scores_by_the_learnt_networks) {
 
   // The same by the plain formulas, from tokens and features.
   const auto feature = [](const lab::Features& of) {
-    return ImageFeatureOf(of.views.at(ValueTokensView::kName));
+    return ImageFeatureOf(of.views.at(TowerTokensView::kName));
   };
   InctrlInput input;
   at::Tensor map = at::zeros({files.config.vision.patches()});

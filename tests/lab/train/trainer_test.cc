@@ -15,6 +15,7 @@
 #include "core/model/hfwa.h"
 #include "core/model/safetensors.h"
 #include "lab/data/load.h"
+#include "tests/lab/train/run_trainer.h"
 #include "tests/lab/train/world.h"
 
 namespace hfwa::lab::train {
@@ -22,15 +23,6 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-
-absl::StatusOr<std::unique_ptr<Trainer>> Train(const TrainOptions& options) {
-  std::ostringstream log;
-  auto trainer = Trainer::Create(options, log, /*terminal=*/false);
-  if (!trainer.ok()) return trainer.status();
-  const absl::Status status = (*trainer)->Run();
-  if (!status.ok()) return status;
-  return trainer;
-}
 
 Tensors Learnt(const TrainOptions& options) {
   return *model::ReadAllTensors(options.out + "/learned.safetensors");
@@ -85,7 +77,7 @@ TEST(Trainer, learns_and_serves_what_it_trained) {
   std::filesystem::remove(options.model + "/learned.safetensors");  // a bare CLIP is enough
   options.epochs = 3;
   options.evaluate = {options.data};
-  const auto trainer = Train(options);
+  const auto trainer = RunTrainer(options);
   ASSERT_TRUE(trainer.ok()) << trainer.status();
   const auto& epochs = (*trainer)->epochs();
   ASSERT_EQ(epochs.size(), 3U);
@@ -112,7 +104,7 @@ TEST_P(Variants, train_and_serve_what_they_trained) {
   options.variant.share_adapter = shared;
   options.variant.residual = residual;
   options.schedule.learning_rate = 1e-2;
-  const auto trainer = Train(options);
+  const auto trainer = RunTrainer(options);
   ASSERT_TRUE(trainer.ok()) << trainer.status();
   ExpectServedAsTrained(options);
   // Everything that trains has moved.
@@ -139,12 +131,12 @@ TEST(Trainer, value_tokens_train_contexts_alone_and_are_cached_apart) {
   TrainOptions plain = world.Options("plain", world.Model(), world.Data(3, 3));
   plain.cache = world.scratch().path("cache");
   plain.variant.adapter = "none";
-  ASSERT_TRUE(Train(plain).ok());
+  ASSERT_TRUE(RunTrainer(plain).ok());
   TrainOptions options = plain;
   options.out = world.scratch().path("values");
   options.epochs = 3;
   options.variant.value_tokens = options.variant.no_text_linear = true;
-  const auto trainer = Train(options);
+  const auto trainer = RunTrainer(options);
   ASSERT_TRUE(trainer.ok()) << trainer.status();
   const auto& epochs = (*trainer)->epochs();
   EXPECT_EQ(epochs[0].backbone_images, 6);  // the other run's features are of another path
@@ -165,10 +157,10 @@ TEST(Trainer, refuses_a_variant_without_anything_to_learn) {
   options.variant.adapter = "none";
   options.variant.prompts = "fixed";
   options.variant.no_text_linear = true;
-  EXPECT_TRUE(absl::IsInvalidArgument(Train(options).status()));
+  EXPECT_TRUE(absl::IsInvalidArgument(RunTrainer(options).status()));
   options.variant = {};
   options.variant.residual = options.variant.value_tokens = true;
-  EXPECT_TRUE(absl::IsInvalidArgument(Train(options).status()));
+  EXPECT_TRUE(absl::IsInvalidArgument(RunTrainer(options).status()));
 }
 
 TEST(Trainer, a_run_repeats_to_the_bit) {
@@ -180,13 +172,13 @@ TEST(Trainer, a_run_repeats_to_the_bit) {
   TrainOptions second = first;
   second.out = world.scratch().path("second");
   second.loader_threads = 1;
-  ASSERT_TRUE(Train(first).ok());
-  ASSERT_TRUE(Train(second).ok());
+  ASSERT_TRUE(RunTrainer(first).ok());
+  ASSERT_TRUE(RunTrainer(second).ok());
   ExpectSameBits(Last(first), Last(second));
   TrainOptions other = first;
   other.out = world.scratch().path("other");
   other.samples.seed = 1;
-  ASSERT_TRUE(Train(other).ok());
+  ASSERT_TRUE(RunTrainer(other).ok());
   EXPECT_FALSE(at::equal(Last(first).at("prompt_learner.ctx_pos"),
                          Last(other).at("prompt_learner.ctx_pos")));
 }
@@ -196,18 +188,18 @@ TEST(Trainer, a_longer_run_goes_on_from_a_shorter_one_to_the_bit) {
   const std::string model = world.Model(), data = world.Data(4, 4);
   TrainOptions whole = world.Options("whole", model, data);
   whole.epochs = 3;
-  ASSERT_TRUE(Train(whole).ok());
+  ASSERT_TRUE(RunTrainer(whole).ok());
   TrainOptions parts = whole;
   parts.out = world.scratch().path("parts");
   parts.epochs = 1;
-  ASSERT_TRUE(Train(parts).ok());
+  ASSERT_TRUE(RunTrainer(parts).ok());
   parts.epochs = 3;
-  EXPECT_THAT(Train(parts).status().message(), HasSubstr("holds a training run"));
+  EXPECT_THAT(RunTrainer(parts).status().message(), HasSubstr("holds a training run"));
   parts.resume = true;
   parts.schedule.learning_rate = 2e-3;
-  EXPECT_THAT(Train(parts).status().message(), HasSubstr("learning_rate"));
+  EXPECT_THAT(RunTrainer(parts).status().message(), HasSubstr("learning_rate"));
   parts.schedule.learning_rate = whole.schedule.learning_rate;
-  ASSERT_TRUE(Train(parts).ok());
+  ASSERT_TRUE(RunTrainer(parts).ok());
   ExpectSameBits(Last(whole), Last(parts));
   ExpectSameBits(Learnt(whole), Learnt(parts));
 }
@@ -224,9 +216,9 @@ TEST(Trainer, later_epochs_and_further_variants_never_enter_the_backbone) {
   const std::string model = world.Model(), data = world.Data(4, 4);
   TrainOptions plain = world.Options("plain", model, data);
   plain.epochs = 2;
-  ASSERT_TRUE(Train(plain).ok());
+  ASSERT_TRUE(RunTrainer(plain).ok());
   TrainOptions cached = WithCache(plain, world);
-  const auto first = Train(cached);
+  const auto first = RunTrainer(cached);
   ASSERT_TRUE(first.ok()) << first.status();
   EXPECT_EQ((*first)->epochs()[0].backbone_images, 8);
   EXPECT_EQ((*first)->epochs()[1].backbone_images, 0);
@@ -235,7 +227,7 @@ TEST(Trainer, later_epochs_and_further_variants_never_enter_the_backbone) {
   TrainOptions variant = cached;
   variant.out = world.scratch().path("variant");
   variant.variant.adapter = "linear";
-  const auto second = Train(variant);
+  const auto second = RunTrainer(variant);
   ASSERT_TRUE(second.ok()) << second.status();
   EXPECT_EQ((*second)->epochs()[0].backbone_images, 0);
 
@@ -243,7 +235,7 @@ TEST(Trainer, later_epochs_and_further_variants_never_enter_the_backbone) {
   TrainOptions other = cached;
   other.out = world.scratch().path("other");
   other.model = world.Model({{"taps", {0, 1, 2, 4}}});
-  const auto third = Train(other);
+  const auto third = RunTrainer(other);
   ASSERT_TRUE(third.ok()) << third.status();
   EXPECT_EQ((*third)->epochs()[0].backbone_images, 8);
 }
@@ -253,12 +245,12 @@ TEST(Trainer, a_cache_that_is_too_small_keeps_what_fits_and_changes_no_bit) {
   const std::string model = world.Model(), data = world.Data(4, 4);
   TrainOptions plain = world.Options("plain", model, data);
   plain.epochs = 2;
-  ASSERT_TRUE(Train(plain).ok());
+  ASSERT_TRUE(RunTrainer(plain).ok());
   TrainOptions cached = WithCache(plain, world);
   const int64_t bytes =
       4 * Backbone::Values(*model::ParseModelConfig(*ReadFile(model + "/config.json")));
   cached.cache_bytes = 3 * bytes + 2 * bytes / 3;
-  const auto trainer = Train(cached);
+  const auto trainer = RunTrainer(cached);
   ASSERT_TRUE(trainer.ok()) << trainer.status();
   EXPECT_EQ((*trainer)->epochs()[1].backbone_images, 5);
   ExpectSameBits(Last(plain), Last(cached));
@@ -270,7 +262,7 @@ TEST(Trainer, mosaics_go_past_the_cache) {
   options.epochs = 2;
   options.samples.mosaic_rate = 1;
   options.cache = world.scratch().path("cache");
-  const auto trainer = Train(options);
+  const auto trainer = RunTrainer(options);
   ASSERT_TRUE(trainer.ok()) << trainer.status();
   EXPECT_EQ((*trainer)->epochs()[1].backbone_images, 8);
   EXPECT_FALSE(std::filesystem::exists(options.cache));
@@ -285,7 +277,7 @@ TEST(Trainer, accumulated_batches_learn_as_one_large_one) {
     options.accumulate = accumulate;
     options.variant.attn_drop = 0;  // drawn by batch
     options.epochs = 3;
-    const auto trainer = Train(options);
+    const auto trainer = RunTrainer(options);
     return trainer.ok() ? (*trainer)->epochs().back().losses.total : NAN;
   };
   const double large = loss("large", 4, 1), accumulated = loss("accumulated", 2, 2);
@@ -302,7 +294,7 @@ TEST(Trainer, bf16_learns_about_the_same_and_keeps_fp32_parameters) {
   TrainOptions bf16 = fp32;
   bf16.out = world.scratch().path("bf16");
   bf16.bf16 = true;
-  const auto exact = Train(fp32), rounded = Train(bf16);
+  const auto exact = RunTrainer(fp32), rounded = RunTrainer(bf16);
   ASSERT_TRUE(exact.ok());
   ASSERT_TRUE(rounded.ok()) << rounded.status();
   EXPECT_NEAR((*rounded)->epochs()[2].losses.total, (*exact)->epochs()[2].losses.total, 0.05);
@@ -317,7 +309,7 @@ TEST(Trainer, images_without_masks_teach_their_pixels_nothing_where_asked) {
   TrainOptions options = world.Options("out", model, data);
   options.batch = 1;
   options.skip_missing_masks = true;
-  ASSERT_TRUE(Train(options).ok());
+  ASSERT_TRUE(RunTrainer(options).ok());
   // step,epoch,learning_rate,loss,ce,focal,dice
   const std::string steps = *ReadFile(options.out + "/training/steps.csv");
   size_t without = 0;
@@ -331,25 +323,25 @@ TEST(Trainer, refuses_to_write_over_its_model_or_other_things) {
   const std::string model = world.Model(), data = world.Data(2, 2);
   TrainOptions options = world.Options("out", model, data);
   options.out = model;
-  EXPECT_THAT(Train(options).status().message(), HasSubstr("training starts from"));
+  EXPECT_THAT(RunTrainer(options).status().message(), HasSubstr("training starts from"));
   options.out = world.Model({{"name", "other"}});
-  EXPECT_THAT(Train(options).status().message(), HasSubstr("no training run made"));
+  EXPECT_THAT(RunTrainer(options).status().message(), HasSubstr("no training run made"));
   EXPECT_FALSE(std::filesystem::exists(model + "/training"));
   options.out = world.scratch().path("new");
-  ASSERT_TRUE(Train(options).ok());
+  ASSERT_TRUE(RunTrainer(options).ok());
   options.resume = true;
   options.variant.adapter = "linear";
-  EXPECT_THAT(Train(options).status().message(), HasSubstr("another configuration"));
+  EXPECT_THAT(RunTrainer(options).status().message(), HasSubstr("another configuration"));
 }
 
 TEST(Trainer, refuses_wishes_that_contradict_each_other) {
   World world;
   TrainOptions options = world.Options("out", world.Model(), world.Data(2, 2));
   options.variant.share_adapter = true;
-  EXPECT_THAT(Train(options).status().message(), HasSubstr("only linear adapters"));
+  EXPECT_THAT(RunTrainer(options).status().message(), HasSubstr("only linear adapters"));
   options.variant = {};
   options.variant.gamma = 0.5;
-  EXPECT_THAT(Train(options).status().message(), HasSubstr("residual encoder alone"));
+  EXPECT_THAT(RunTrainer(options).status().message(), HasSubstr("residual encoder alone"));
 }
 
 TEST(Trainer, refuses_an_output_that_another_run_has) {
@@ -358,13 +350,13 @@ TEST(Trainer, refuses_an_output_that_another_run_has) {
   std::ostringstream log;
   const auto first = Trainer::Create(options, log, /*terminal=*/false);
   ASSERT_TRUE(first.ok());
-  EXPECT_EQ(Train(options).status().code(), absl::StatusCode::kAlreadyExists);
+  EXPECT_EQ(RunTrainer(options).status().code(), absl::StatusCode::kAlreadyExists);
 }
 
 TEST(Trainer, a_damaged_checkpoint_is_refused) {
   World world;
   TrainOptions options = world.Options("out", world.Model(), world.Data(2, 2));
-  ASSERT_TRUE(Train(options).ok());
+  ASSERT_TRUE(RunTrainer(options).ok());
   options.resume = true;
   options.epochs = 2;
   const std::string path = options.out + "/training/checkpoint.safetensors";
@@ -372,15 +364,15 @@ TEST(Trainer, a_damaged_checkpoint_is_refused) {
   const Checkpoint good = checkpoint;
   checkpoint.state["batch"] = 99;
   ASSERT_TRUE(WriteCheckpoint(path, checkpoint).ok());
-  EXPECT_THAT(Train(options).status().message(), HasSubstr("stands at no update"));
+  EXPECT_THAT(RunTrainer(options).status().message(), HasSubstr("stands at no update"));
   checkpoint = good;
   checkpoint.tensors.erase("v.prompt_learner.ctx_pos");
   ASSERT_TRUE(WriteCheckpoint(path, checkpoint).ok());
-  EXPECT_THAT(Train(options).status().message(), HasSubstr("v.prompt_learner.ctx_pos"));
+  EXPECT_THAT(RunTrainer(options).status().message(), HasSubstr("v.prompt_learner.ctx_pos"));
   std::filesystem::resize_file(path, std::filesystem::file_size(path) / 2);
-  EXPECT_EQ(Train(options).status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(RunTrainer(options).status().code(), absl::StatusCode::kInvalidArgument);
   ASSERT_TRUE(WriteCheckpoint(path, good).ok());
-  EXPECT_TRUE(Train(options).ok());
+  EXPECT_TRUE(RunTrainer(options).ok());
 }
 
 TEST(Trainer, what_a_killed_run_left_half_written_goes) {
@@ -388,7 +380,7 @@ TEST(Trainer, what_a_killed_run_left_half_written_goes) {
   TrainOptions options = world.Options("out", world.Model(), world.Data(2, 2));
   world.scratch().Write("out/training/checkpoint.safetensors.new.77.tmp", "half");
   world.scratch().Write("out/config.json.new", "half");
-  ASSERT_TRUE(Train(options).ok());
+  ASSERT_TRUE(RunTrainer(options).ok());
   EXPECT_FALSE(std::filesystem::exists(options.out + "/config.json.new"));
   EXPECT_FALSE(
       std::filesystem::exists(options.out + "/training/checkpoint.safetensors.new.77.tmp"));
@@ -398,7 +390,7 @@ TEST(Trainer, a_damaged_image_is_named) {
   World world;
   const std::string model = world.Model(), data = world.Data(2, 2);
   world.scratch().Write("data/bolt/test/good/1.png", "no picture");
-  EXPECT_THAT(Train(world.Options("out", model, data)).status().message(),
+  EXPECT_THAT(RunTrainer(world.Options("out", model, data)).status().message(),
               HasSubstr("bolt/test/good/1.png"));
 }
 
