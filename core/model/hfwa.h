@@ -17,10 +17,11 @@
 #include "core/model/config.h"
 #include "core/model/prompts.h"
 #include "core/model/trace.h"
-#include "core/model/vision_tower.h"
 #include "core/model/weights.h"
 
 namespace hfwa::model {
+
+class VisionTower;
 
 // kInt8: the towers' and adapters' linear maps in int8, the rest in bf16 or, where the processor
 // has none, fp32; on CPUs with AVX512-VNNI.

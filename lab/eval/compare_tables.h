@@ -9,7 +9,7 @@
 namespace hfwa::lab {
 
 // In the shape of the paper's tables: for each number of references the metrics by data set against
-// methods (its Tables 1 and 5 to 7), then methods against data sets at the largest number (Table
+// methods (its Table 1), then methods against data sets at the largest number (Table
 // 2), then for each data set methods with all numbers of references, every metric and the time an
 // image takes (Figure 9).
 std::vector<Table> MakeTables(const Comparison& comparison);
