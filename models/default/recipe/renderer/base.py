@@ -1,0 +1,67 @@
+"""What a surface is, and the list of them all."""
+
+import copy
+
+import numpy as np
+
+from .fields import F
+from .seeds import log_uniform
+
+SURFACES = {}
+
+
+def surface(cls):
+    """Registers a surface under its name."""
+    SURFACES[cls.name] = cls
+    return cls
+
+
+class Surface:
+    """A texture without end. `draw` takes everything of one product from `rng`; `paint` gives tone
+    [n, n] in 0..1 and height [n, n] (or None) of one piece."""
+
+    name = ""
+    words = ()            # how captions call it
+    shapes = ()           # what captions say is on it
+    kinds = ()            # defects that belong to it, beside the ones that fit all
+    alterable = ("count", "angle", "contrast")
+    weight = 1.0          # how often it is drawn
+    grain = None          # (angle, period) of its threads or lines, once drawn
+    palette = {}          # contrast and level its palette wants
+    contrast = 1.0
+
+    def __init__(self, rng):
+        self.draw(rng)
+
+    def draw(self, rng):
+        raise NotImplementedError
+
+    def paint(self, view):
+        raise NotImplementedError
+
+    def altered(self, rng, strength):
+        """Another surface of the same kind: denser or coarser, turned, flatter or harsher. What a global
+        defect shows."""
+        other = copy.copy(self)
+        names = [a for a in self.alterable if hasattr(other, a)]
+        for name in rng.permutation(names)[: 1 + int(rng.random() < 0.4)]:
+            value = getattr(other, name)
+            step = 1.2 + 0.9 * strength
+            if name in ("angle",):
+                other.angle = value + rng.choice([-1, 1]) * rng.uniform(0.15, 0.3 + 1.2 * strength)
+            elif name == "irregular":
+                other.irregular = value + 0.15 + 0.5 * strength
+            elif name == "contrast":
+                other.contrast = value * (step * 1.15 if rng.random() < 0.5 else 1 / (step * 1.3))
+            else:
+                setattr(other, name, value * step if rng.random() < 0.5 else value / step)
+        return other
+
+    def tone(self, field):
+        """A field around 0.5 with the surface's contrast."""
+        return np.clip((field - F(0.5)) * F(self.contrast) + F(0.5), 0.0, 1.0)
+
+
+def density(rng, low, high):
+    """Features a picture."""
+    return log_uniform(rng, low, high)

@@ -1,0 +1,120 @@
+"""One product: good pieces without end, and the same pieces with one defect."""
+
+import dataclasses
+
+import numpy as np
+from PIL import Image, ImageFilter
+
+from . import camera, captions, defects, fields, scenes
+from .seeds import generator, log_uniform, pick
+from .view import Pose, View
+
+_FAST = (48, 50, 54, 60, 64, 72, 80, 90, 96, 100, 108, 120, 128, 144, 150, 160, 180, 192, 200, 216, 240, 256, 270,
+         288, 300, 320, 324, 336, 360, 384, 400, 432, 448, 480, 512, 518, 540, 576, 600, 640)
+_VISIBLE = 5    # levels of 255 that count as a change
+
+
+@dataclasses.dataclass(frozen=True)
+class Defect:
+    """`size`: longer side of its box in widths of the picture; `contrast`: mean change inside its mask, 0..1."""
+    kind: str
+    place: str
+    size: float
+    contrast: float
+
+
+class Product:
+    """Everything is a function of `seed`, the piece's `index` and the side; the order of calls has no part in it."""
+
+    def __init__(self, seed):
+        self.seed = int(seed)
+        rng = generator(self.seed, "product")
+        self._channels = 1 if rng.random() < 0.4 else 3
+        self._scale = rng.uniform(0.45, 1.0)
+        self._scene = scenes.draw(generator(self.seed, "scene"), self._channels)
+        self._setting = camera.draw(generator(self.seed, "camera"))
+        # How much good pieces differ: nearly not, some, a lot; each nuisance by a factor of its own.
+        level = pick(rng, (rng.uniform(0.02, 0.15), rng.uniform(0.15, 0.6), rng.uniform(0.6, 1.3)), (0.3, 0.4, 0.3))
+        self._vary = {name: level * log_uniform(rng, 0.4, 2.0) for name in ("light", "shift", "turn", "zoom")}
+        if rng.random() < 0.3:
+            self._vary["turn"] = 0.0
+        self.name = self._scene.name
+        self.group = f"{self._scene.colour_word} {self.name}"
+        self._last = None
+
+    def good(self, index, side=336):
+        """Piece `index`, uint8 [side, side, 3]."""
+        return self._piece(index, side)[-1].copy()
+
+    def defective(self, index, side=336):
+        """The same piece with a defect: picture, mask bool [side, side], Defect."""
+        view, look, setting, good = self._piece(index, side)
+        for attempt in range(6):
+            found = self._try(view, look, setting, good, attempt)
+            if found is not None:
+                return found
+        raise RuntimeError(f"product {self.seed}, piece {index}: no visible defect in six attempts")
+
+    def caption(self, rng, defect=None):
+        """One caption of the product, with `defect` or good."""
+        return captions.caption(rng, self._scene.colour_word, self._scene.words, defect)
+
+    def _piece(self, index, side):
+        if self._last is None or self._last[0] != (index, side):
+            n = min(_FAST, key=lambda m: abs(m - side * self._scale))
+            rng = generator(self.seed, "nuisance", index)
+            vary = self._vary
+            steady = 1.0 if self._scene.steady else 0.4
+            pose = Pose(*(rng.normal(0, 0.03 * vary["shift"], 2)), rng.normal(0, 0.08 * vary["turn"] * steady),
+                        np.exp(rng.normal(0, 0.03 * vary["zoom"])))
+            setting = camera.vary(self._setting, rng, vary["light"])
+            view = View(self.seed, index, n, pose, self._channels)
+            look = self._scene.look(view)
+            self._last = (index, side), (view, look, setting, camera.shoot(look, setting, side, view.rng))
+        return self._last[1]
+
+    def _try(self, view, look, setting, good, attempt):
+        rng = generator(self.seed, "defect", view.index, attempt)
+        kinds = [k for k, (_, fits, _) in defects.KINDS.items() if k != defects.GLOBAL and fits(self._scene)]
+        weights = [defects.KINDS[k][2] for k in kinds]
+        kind = defects.GLOBAL if rng.random() < 0.1 else pick(rng, kinds, weights)
+        size, strength = log_uniform(rng, 0.012, 0.34), rng.beta(1.1, 1.6)
+        site = defects.Site(rng, self._scene, view, look.copy(), size, min(1.0, strength + 0.2 * attempt))
+        change = defects.KINDS[kind][0](site)
+        side = good.shape[0]
+        bad = camera.shoot(change.look, setting, side, view.rng, change.light)
+        difference = np.abs(bad.astype(np.int16) - good).max(axis=2)
+        if change.everywhere:
+            mask = np.ones((side, side), bool)
+            if difference.mean() < _VISIBLE:
+                return None
+        else:
+            mask = _mask(difference, change.alpha)
+            share = mask.mean()
+            if mask.sum() < 6 or share > 0.55 or np.percentile(difference[mask], 75) < 2 * _VISIBLE:
+                return None
+        picture = np.where(mask[..., None], bad, good)
+        return picture, mask, _describe(kind, mask, difference, change.everywhere)
+
+
+def _mask(difference, alpha):
+    """Where the change can be seen: pixels that differ, gaps closed, within the defect's support."""
+    side = difference.shape[0]
+    seen = Image.fromarray(np.where(difference > _VISIBLE, 255, 0).astype(np.uint8))
+    mask = np.asarray(seen.filter(ImageFilter.MaxFilter(5)).filter(ImageFilter.MinFilter(5))) > 0
+    if alpha is not None:
+        support = fields.resize(alpha, side, Image.BILINEAR)
+        mask = (mask | (support > 0.5)) & (support > 0.04)
+    return mask
+
+
+def _describe(kind, mask, difference, everywhere):
+    if everywhere:
+        return Defect(kind, "everywhere", 1.0, float(difference.mean()) / 255)
+    side = mask.shape[0]
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    size = max(rows[-1] - rows[0], columns[-1] - columns[0]) + 1
+    ys, xs = np.nonzero(mask)
+    row, column = int(3 * ys.mean() / side), int(3 * xs.mean() / side)
+    names = (("upper left", "top", "upper right"), ("left", "centre", "right"), ("lower left", "bottom", "lower right"))
+    return Defect(kind, names[row][column], float(size) / side, float(difference[mask].mean()) / 255)
