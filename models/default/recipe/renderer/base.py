@@ -39,6 +39,15 @@ class Surface:
     def paint(self, view):
         raise NotImplementedError
 
+    def another(self, rng, amount):
+        """The surface of another good piece: a little denser, flatter, ... than the product's own."""
+        other = copy.copy(self)
+        for name, spread in (("count", 0.04), ("contrast", 0.12), ("irregular", 0.1), ("bump", 0.1)):
+            factor = np.exp(np.clip(rng.normal(0, spread * amount), -0.3, 0.3))
+            if hasattr(other, name):
+                setattr(other, name, getattr(other, name) * factor)
+        return other
+
     def altered(self, rng, strength):
         """Another surface of the same kind: denser or coarser, turned, flatter or harsher. What a global
         defect shows."""

@@ -56,7 +56,7 @@ def vary(setting, rng, amount):
         clouds=setting.clouds + abs(rng.normal(0, 0.06 * a)),
         spot=(setting.spot[0] + rng.normal(0, 0.15 * a), setting.spot[1] + rng.normal(0, 0.15 * a),
               setting.spot[2], setting.spot[3]),
-        gain=setting.gain * np.exp(rng.normal(0, 0.14 * a)), gamma=setting.gamma * np.exp(rng.normal(0, 0.06 * a)),
+        gain=setting.gain * np.exp(np.clip(rng.normal(0, 0.12 * a), -0.3, 0.25)), gamma=setting.gamma * np.exp(rng.normal(0, 0.06 * a)),
         tint=tuple(t + rng.normal(0, 0.015 * a) for t in setting.tint),
         focus=abs(setting.focus + rng.normal(0, 0.35 * a)), noise=setting.noise * np.exp(rng.normal(0, 0.2 * a)))
 
@@ -72,6 +72,16 @@ def _illumination(setting, n, rng):
     if strength:
         light = light + F(strength) * np.exp(-((x - F(sx)) ** 2 + (y - F(sy)) ** 2) / F(width * width))
     return light
+
+
+_STEPS = 4096
+
+
+def _response(setting):
+    """The camera's curve over light 0..2. A shoulder instead of a hard clip: cameras burn out softly."""
+    light = np.linspace(0.0, 2.0, _STEPS) * setting.gain
+    light = np.where(light > 0.85, 0.85 + 0.15 * np.tanh((light - 0.85) / 0.25), light)
+    return (light ** setting.gamma).astype(F)
 
 
 def shoot(look, setting, side, rng_of, extra_light=None):
@@ -94,10 +104,7 @@ def shoot(look, setting, side, rng_of, extra_light=None):
     picture = look.colour * light[..., None]
     if shine is not None:
         picture = picture + shine[..., None]
-    picture = np.clip(picture * F(setting.gain), 0.0, 1.3)
-    # A shoulder instead of a hard clip: cameras burn out softly.
-    picture = np.where(picture > 0.85, 0.85 + 0.15 * np.tanh((picture - 0.85) / 0.25), picture)
-    picture = picture ** F(setting.gamma)
+    picture = _response(setting)[np.clip(picture * F(_STEPS / 2), 0, _STEPS - 1).astype(np.int16)]
     if channels == 3:
         picture = picture * (1.0 + np.asarray(setting.tint, dtype=F))
     noise = rng_of("noise").standard_normal(picture.shape, dtype=F)

@@ -1,13 +1,8 @@
 """Captions from the renderer's own choices."""
 
+from .defects import KINDS
 from .seeds import pick
 
-BAD = {
-    "scratch": ("scratch", "scratches", "scratch mark"), "stain": ("stain", "discolouration", "dirty spot"),
-    "hole": ("hole", "pit", "blowhole"), "blur": ("smear", "smeared area", "blurred patch"),
-    "uneven brightness": ("uneven brightness", "dark area", "uneven area"),
-    "global change": ("wrong texture", "irregular texture", "different structure"),
-}
 GOOD_FORMS = ("a photo of a flawless {thing}", "a photo of a perfect {thing}", "a {thing} without flaw",
               "a {thing} without defect", "an undamaged {thing}", "a photo of a normal {thing}", "a good {thing}",
               "a {thing} without damage", "{thing}, no defect", "a clean photo of a {thing} in perfect condition")
@@ -22,4 +17,4 @@ def caption(rng, colour, words, defect):
     if defect is None:
         return pick(rng, GOOD_FORMS).format(thing=thing)
     place = "everywhere" if defect.place == "everywhere" else f"at the {defect.place}"
-    return pick(rng, BAD_FORMS).format(thing=thing, defect=pick(rng, BAD[defect.kind]), place=place)
+    return pick(rng, BAD_FORMS).format(thing=thing, defect=pick(rng, KINDS[defect.kind].words), place=place)

@@ -54,14 +54,14 @@ def coloured(rng, channels, contrast=None, level=None):
     """Two to four colours that belong together: most of one hue, now and then of several."""
     if channels == 1:
         return grey(rng, channels, contrast, level)
-    if rng.random() < 0.6:
+    if rng.random() < 0.68:
         word, hue, saturation = pick(rng, MUTED)
     else:
         word, hue = pick(rng, HUES)
-        saturation = rng.uniform(0.35, 0.9)
+        saturation = rng.uniform(0.2, 0.6) if rng.random() < 0.7 else rng.uniform(0.6, 0.9)
     level = rng.uniform(0.3, 0.85) if level is None else level
     contrast = rng.uniform(0.15, 0.6) if contrast is None else contrast
-    spread = rng.uniform(0.0, 0.05) if rng.random() < 0.7 else rng.uniform(0.05, 0.4)
+    spread = rng.uniform(0.0, 0.03) if rng.random() < 0.85 else rng.uniform(0.03, 0.3)
     count = int(rng.integers(2, 5))
     values = np.linspace(level - contrast / 2, level + contrast / 2, count)
     if rng.random() < 0.3:

@@ -135,3 +135,36 @@ def sample(field, px, py):
     top = flat[at] * (1 - fx) + flat[at + 1] * fx
     bottom = flat[at + n] * (1 - fx) + flat[at + n + 1] * fx
     return top * (1 - fy) + bottom * fy
+
+
+_CELLS = 256
+
+
+class Cells:
+    """Voronoi cells around one point in each square of a unit grid, moved by `jitter`."""
+
+    def __init__(self, rng, x, y, jitter=0.8):
+        self.tables = rng.random((4, _CELLS * _CELLS), dtype=F)
+        bx, by = np.floor(x).astype(np.int32), np.floor(y).astype(np.int32)
+        rx, ry = x - bx, y - by
+        near = np.full(x.shape, 1e9, F)
+        second, near_id = near.copy(), np.zeros(x.shape, np.int32)
+        jx, jy = (self.tables[0] - F(0.5)) * F(jitter) + F(0.5), (self.tables[1] - F(0.5)) * F(jitter) + F(0.5)
+        for oy in (-1, 0, 1):
+            for ox in (-1, 0, 1):
+                at = ((by + oy) & (_CELLS - 1)) * _CELLS + ((bx + ox) & (_CELLS - 1))
+                d = (jx[at] + F(ox) - rx) ** 2 + (jy[at] + F(oy) - ry) ** 2
+                closer = d < near
+                second = np.where(closer, near, np.minimum(second, d))
+                near = np.where(closer, d, near)
+                near_id = np.where(closer, at, near_id)
+        self.near, self.second, self.id = np.sqrt(near), np.sqrt(second), near_id
+
+    @property
+    def border(self):
+        """0 on the borders between cells, rising to their middles."""
+        return self.second - self.near
+
+    def of_cell(self, k=0):
+        """A random number 0..1 for each cell (`k` 0 or 1)."""
+        return self.tables[2 + k][self.id]

@@ -11,7 +11,8 @@ from .view import Pose, View
 
 _FAST = (48, 50, 54, 60, 64, 72, 80, 90, 96, 100, 108, 120, 128, 144, 150, 160, 180, 192, 200, 216, 240, 256, 270,
          288, 300, 320, 324, 336, 360, 384, 400, 432, 448, 480, 512, 518, 540, 576, 600, 640)
-_VISIBLE = 5    # levels of 255 that count as a change
+_VISIBLE = 5            # levels of 255 that count as a change
+_GLOBAL_SHARE = 0.18    # of the defects of scenes that are one texture: a tenth of all
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Product:
         self._setting = camera.draw(generator(self.seed, "camera"))
         # How much good pieces differ: nearly not, some, a lot; each nuisance by a factor of its own.
         level = pick(rng, (rng.uniform(0.02, 0.15), rng.uniform(0.15, 0.6), rng.uniform(0.6, 1.3)), (0.3, 0.4, 0.3))
-        self._vary = {name: level * log_uniform(rng, 0.4, 2.0) for name in ("light", "shift", "turn", "zoom")}
+        self._vary = {name: min(1.3, level * log_uniform(rng, 0.4, 2.0)) for name in ("light", "shift", "turn", "zoom", "texture")}
         if rng.random() < 0.3:
             self._vary["turn"] = 0.0
         self.name = self._scene.name
@@ -49,52 +50,62 @@ class Product:
     def defective(self, index, side=336):
         """The same piece with a defect: picture, mask bool [side, side], Defect."""
         view, look, setting, good = self._piece(index, side)
-        for attempt in range(6):
+        for attempt in range(16):
             found = self._try(view, look, setting, good, attempt)
             if found is not None:
                 return found
-        raise RuntimeError(f"product {self.seed}, piece {index}: no visible defect in six attempts")
+        raise RuntimeError(f"product {self.seed}, piece {index}: no visible defect in sixteen attempts")
 
     def caption(self, rng, defect=None):
         """One caption of the product, with `defect` or good."""
         return captions.caption(rng, self._scene.colour_word, self._scene.words, defect)
 
     def _piece(self, index, side):
+        """View, look, setting and picture of a piece; the last one is kept."""
         if self._last is None or self._last[0] != (index, side):
             n = min(_FAST, key=lambda m: abs(m - side * self._scale))
-            rng = generator(self.seed, "nuisance", index)
-            vary = self._vary
-            steady = 1.0 if self._scene.steady else 0.4
-            pose = Pose(*(rng.normal(0, 0.03 * vary["shift"], 2)), rng.normal(0, 0.08 * vary["turn"] * steady),
-                        np.exp(rng.normal(0, 0.03 * vary["zoom"])))
-            setting = camera.vary(self._setting, rng, vary["light"])
-            view = View(self.seed, index, n, pose, self._channels)
+            setting, pose = self._nuisances(index)
+            view = View(self.seed, index, n, pose, self._channels, self._vary["texture"])
             look = self._scene.look(view)
             self._last = (index, side), (view, look, setting, camera.shoot(look, setting, side, view.rng))
         return self._last[1]
 
+    def _nuisances(self, index):
+        rng, vary = generator(self.seed, "nuisance", index), self._vary
+        shift, turn = rng.normal(0, 0.03 * vary["shift"], 2), rng.normal(0, 0.06 * vary["turn"])
+        if self._scene.free:
+            shift, turn = shift + rng.normal(0, 0.03, 2), rng.uniform(0, 2 * np.pi)
+        zoom = np.exp(rng.normal(0, 0.03 * vary["zoom"]))
+        return camera.vary(self._setting, rng, vary["light"]), Pose(*shift, turn, zoom)
+
+    def _kind(self, rng):
+        fitting = [k for _, k in sorted(defects.KINDS.items()) if k.fits(self._scene)]
+        everywhere = [k for k in fitting if k.everywhere]
+        if everywhere and rng.random() < _GLOBAL_SHARE:
+            return everywhere[0]
+        local = [k for k in fitting if not k.everywhere]
+        return pick(rng, local, [k.weight for k in local])
+
     def _try(self, view, look, setting, good, attempt):
+        kind = self._kind(generator(self.seed, "kind of defect", view.index, attempt // 4))
         rng = generator(self.seed, "defect", view.index, attempt)
-        kinds = [k for k, (_, fits, _) in defects.KINDS.items() if k != defects.GLOBAL and fits(self._scene)]
-        weights = [defects.KINDS[k][2] for k in kinds]
-        kind = defects.GLOBAL if rng.random() < 0.1 else pick(rng, kinds, weights)
-        size, strength = log_uniform(rng, 0.012, 0.34), rng.beta(1.1, 1.6)
-        site = defects.Site(rng, self._scene, view, look.copy(), size, min(1.0, strength + 0.2 * attempt))
-        change = defects.KINDS[kind][0](site)
+        small = kind.small * (0.4 if rng.random() < 0.15 else 1.0)
+        size, strength = log_uniform(rng, small, kind.large), rng.beta(1.1, 1.6)
+        site = defects.Site(rng, self._scene, view, look.copy(), size, min(1.0, strength + 0.3 * (attempt % 4)))
+        change = kind.apply(site)
         side = good.shape[0]
         bad = camera.shoot(change.look, setting, side, view.rng, change.light)
         difference = np.abs(bad.astype(np.int16) - good).max(axis=2)
-        if change.everywhere:
+        if kind.everywhere:
             mask = np.ones((side, side), bool)
             if difference.mean() < _VISIBLE:
                 return None
         else:
             mask = _mask(difference, change.alpha)
-            share = mask.mean()
-            if mask.sum() < 6 or share > 0.55 or np.percentile(difference[mask], 75) < 2 * _VISIBLE:
+            if not _visible(mask, difference, good):
                 return None
         picture = np.where(mask[..., None], bad, good)
-        return picture, mask, _describe(kind, mask, difference, change.everywhere)
+        return picture, mask, _describe(kind, mask, difference)
 
 
 def _mask(difference, alpha):
@@ -102,19 +113,34 @@ def _mask(difference, alpha):
     side = difference.shape[0]
     seen = Image.fromarray(np.where(difference > _VISIBLE, 255, 0).astype(np.uint8))
     mask = np.asarray(seen.filter(ImageFilter.MaxFilter(5)).filter(ImageFilter.MinFilter(5))) > 0
-    if alpha is not None:
+    if alpha is None:
+        lone = Image.fromarray(np.where(mask, 255, 0).astype(np.uint8)).filter(ImageFilter.MinFilter(3))
+        mask = np.asarray(lone.filter(ImageFilter.MaxFilter(3))) > 0
+    else:
         support = fields.resize(alpha, side, Image.BILINEAR)
         mask = (mask | (support > 0.5)) & (support > 0.04)
     return mask
 
 
-def _describe(kind, mask, difference, everywhere):
-    if everywhere:
-        return Defect(kind, "everywhere", 1.0, float(difference.mean()) / 255)
+def _visible(mask, difference, good):
+    """Whether an eye would find it: the change stands out of the texture around, the more the smaller it is."""
+    share = mask.mean()
+    if not 6e-5 < share < 0.55:
+        return False
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    wide = max(8, mask.shape[0] // 12)
+    around = good[max(0, rows[0] - wide): rows[-1] + wide, max(0, columns[0] - wide): columns[-1] + wide, 1]
+    needed = 0.45 + 0.9 * np.exp(-np.sqrt(share) / 0.04)
+    return float(difference[mask].mean()) > max(1.6 * _VISIBLE, needed * min(25.0, float(around.std())))
+
+
+def _describe(kind, mask, difference):
+    if kind.everywhere:
+        return Defect(kind.name, "everywhere", 1.0, float(difference.mean()) / 255)
     side = mask.shape[0]
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     size = max(rows[-1] - rows[0], columns[-1] - columns[0]) + 1
     ys, xs = np.nonzero(mask)
     row, column = int(3 * ys.mean() / side), int(3 * xs.mean() / side)
     names = (("upper left", "top", "upper right"), ("left", "centre", "right"), ("lower left", "bottom", "lower right"))
-    return Defect(kind, names[row][column], float(size) / side, float(difference[mask].mean()) / 255)
+    return Defect(kind.name, names[row][column], float(size) / side, float(difference[mask].mean()) / 255)

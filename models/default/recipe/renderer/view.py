@@ -22,8 +22,10 @@ class Pose:
 class View:
     """One piece of a product on a grid of n x n pixels."""
 
-    def __init__(self, seed, index, n, pose, channels):
+    def __init__(self, seed, index, n, pose, channels, unlike=0.0):
+        """`unlike`: how much textures of the product's pieces differ, about 0..1."""
         self.seed, self.index, self.n, self.pose, self.channels = seed, index, n, pose, channels
+        self.unlike = unlike
 
     def rng(self, purpose):
         """Differs from piece to piece."""
