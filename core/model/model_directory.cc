@@ -1,5 +1,6 @@
 // Reads a model directory (weights.h).
 
+#include <algorithm>
 #include <cstdint>
 #include <filesystem>
 #include <memory>
@@ -50,6 +51,12 @@ bool IsLearnt(const std::string& name) {
     if (name.rfind(prefix, 0) == 0) return true;
   }
   return false;
+}
+
+bool LearnsAnything(const ModelConfig& config) {
+  const std::vector<TensorSpec> specs = RequiredTensors(config);
+  return std::any_of(specs.begin(), specs.end(),
+                     [](const TensorSpec& spec) { return IsLearnt(spec.name); });
 }
 
 absl::Status ReadFrozen(const ModelConfig& config, const FrozenSource& source, Weights& weights) {
@@ -110,7 +117,7 @@ absl::StatusOr<ModelFiles> ReadModelDirectory(const std::string& directory) {
   HFWA_RETURN_IF_ERROR(ReadFrozen(files.config, *source, files.weights));
   for (const FrozenSource::File& file : source->Files()) digest.Add(file.name, file.bytes);
 
-  if (files.config.has_language()) {
+  if (LearnsAnything(files.config)) {
     HFWA_ASSIGN_OR_RETURN(const auto learnt,
                           SafetensorsFile::Open(directory + "/learned.safetensors"));
     for (const auto& [name, view] : learnt.tensors()) {
@@ -119,6 +126,8 @@ absl::StatusOr<ModelFiles> ReadModelDirectory(const std::string& directory) {
       files.weights.Set(name, std::move(tensor));
     }
     digest.Add("learned.safetensors", learnt.bytes());
+  }
+  if (files.config.has_language()) {
     HFWA_ASSIGN_OR_RETURN(const std::string merges, FindMerges(directory));
     HFWA_ASSIGN_OR_RETURN(files.merges, ReadMerges(directory + "/" + merges));
     digest.Add("merges", files.merges);

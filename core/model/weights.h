@@ -74,7 +74,7 @@ struct ModelFiles {
 //                          model.safetensors.index.json and its shards) with Hugging Face's; or
 //                          vit.safetensors with timm's (LayerScale folded, int8 with scales
 //                          widened)
-//   learned.safetensors    the learnt part (absent where there is no language side)
+//   learned.safetensors    the learnt part (not read where the configuration has nothing learnt)
 //   merges.txt(.gz) or bpe_simple_vocab_16e6.txt.gz
 // Errors are INVALID_ARGUMENT or NOT_FOUND and name the file.
 absl::StatusOr<ModelFiles> ReadModelDirectory(const std::string& directory);

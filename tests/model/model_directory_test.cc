@@ -163,6 +163,23 @@ TEST_F(ModelDirectory, a_few_shot_model_is_read_from_hugging_face_s_files_when_t
   EXPECT_TRUE(files->merges.empty());
 }
 
+TEST_F(ModelDirectory, no_learnt_file_is_needed_when_nothing_is_learnt) {
+  MakeOpenAi();
+  fs::remove(directory_ / "learned.safetensors");
+  json config = json::parse(ReadText(kFixtures / "config.json"));
+  config["model"] = "sparc";
+  config["adapter"] = {{"type", "none"}};
+  config["prompt"] = {{"type", "fixed"}, {"templates", {"a photo of a {}."}}};
+  Write("config.json", config.dump());
+  EXPECT_THAT(Fault(), HasSubstr("learned.safetensors"));  // of the text linear
+  config["fusion_dim"] = nullptr;
+  Write("config.json", config.dump());
+  const auto files = Read();
+  ASSERT_TRUE(files.ok()) << files.status();
+  EXPECT_TRUE(files->config.has_language());
+  EXPECT_FALSE(files->merges.empty());
+}
+
 TEST_F(ModelDirectory, the_digest_changes_when_anything_that_counts_does) {
   MakeOpenAi();
   const std::string before = Read()->digest;
