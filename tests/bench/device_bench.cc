@@ -43,7 +43,7 @@ constexpr int kReferences = 4;
 struct Options {
   bool twin = false;
   int profile = 0;  // images of the batch to judge once; 0: measure
-  std::string config = HFWA_SOURCE_DIR "/tests/bench/vit_l_14_336.json";
+  std::string config = HFWA_SOURCE_DIR "/models/vit-l-14-336.json";
   int products() const { return twin ? 3 : 64; }
   int runs() const { return twin ? 1 : 30; }
   std::vector<int> batches() const {

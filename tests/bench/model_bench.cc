@@ -201,7 +201,7 @@ int Run(int argc, char** argv) {
   PrintRates();
   if (argc > 1 && std::string_view(argv[1]) == "--rates") return 0;
   const std::string path =
-      argc > 1 ? argv[1] : std::string(HFWA_SOURCE_DIR) + "/tests/bench/vit_l_14_336.json";
+      argc > 1 ? argv[1] : std::string(HFWA_SOURCE_DIR) + "/models/vit-l-14-336.json";
   auto config = model::ParseModelConfig(ReadFile(path));
   if (!config.ok()) {
     std::cerr << path << ": " << config.status() << "\n";

@@ -11,7 +11,10 @@
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
 
+#include "core/model/hfwa.h"
+#include "core/model/merges.h"
 #include "core/model/safetensors.h"
 #include "core/model/tokenizer.h"
 
@@ -20,6 +23,7 @@ namespace {
 
 const std::string kTiny = std::string(HFWA_SOURCE_DIR) + "/tests/parity/fixtures/tiny/";
 const std::string kData = std::string(HFWA_SOURCE_DIR) + "/tests/data/";
+const std::string kFullConfig = std::string(HFWA_SOURCE_DIR) + "/models/vit-l-14-336.json";
 constexpr uint64_t kTinySeed = 3;
 constexpr uint64_t kFullSeed = 7;
 
@@ -128,6 +132,52 @@ TEST(SeededModel, weights_cover_every_configuration) {
   config.vision.pre_norm_layer = false;
   EXPECT_TRUE(model::CheckWeights(config, SeededWeights(config, 1)).ok());
   EXPECT_FALSE(SeededTensor("unheard.of", {3}, 1).ok());
+}
+
+// models/vit-l-14-336.json, with the sizes of its towers as the fixture of the paper's program.
+TEST(SeededModel, the_benchmark_s_sizes_are_those_of_the_paper_s_model) {
+  const auto ours = model::ParseModelConfig(ReadText(kFullConfig));
+  ASSERT_TRUE(ours.ok()) << ours.status();
+  const auto theirs = model::ParseModelConfig(
+      ReadText(std::string(HFWA_SOURCE_DIR) + "/tests/parity/fixtures/full_seed7/config.json"));
+  ASSERT_TRUE(theirs.ok()) << theirs.status();
+  const auto specs = model::RequiredTensors(*ours), expected = model::RequiredTensors(*theirs);
+  ASSERT_EQ(specs.size(), expected.size());
+  for (size_t i = 0; i < specs.size(); ++i) {
+    EXPECT_EQ(specs[i].name, expected[i].name);
+    EXPECT_EQ(specs[i].shape, expected[i].shape) << specs[i].name;
+  }
+  EXPECT_EQ(ours->taps, theirs->taps);
+}
+
+TEST(SeededModel, the_benchmark_s_model_scaled_down_judges_by_its_prompts) {
+  auto config = nlohmann::json::parse(ReadText(kFullConfig));
+  config["vision"] = {{"width", 128}, {"layers", 24}, {"patch_size", 14}, {"image_size", 56}};
+  config["text"]["width"] = 64;
+  config["text"]["heads"] = 1;
+  config["embed_dim"] = 64;
+  config["fusion_dim"] = 64;
+  config["map_size"] = 56;
+  const std::string directory = testing::TempDir() + "/scaled" + std::to_string(getpid());
+  const auto merges =
+      model::ReadMerges(std::string(HFWA_SOURCE_DIR) +
+                        "/tests/parity/fixtures/tokenizer/bpe_simple_vocab_16e6.txt.gz");
+  ASSERT_TRUE(merges.ok()) << merges.status();
+  ASSERT_TRUE(WriteSeededModel(config.dump(), 7, *merges, directory).ok());
+  auto files = model::ReadModelDirectory(directory);
+  std::filesystem::remove_all(directory);
+  ASSERT_TRUE(files.ok()) << files.status();
+  const auto hfwa = model::Hfwa::Create(*std::move(files), {});
+  ASSERT_TRUE(hfwa.ok()) << hfwa.status();
+  // The real merges and vocabulary: the two prompts are other ids, so other features.
+  const at::Tensor pair = (*hfwa)->text_pairs();
+  ASSERT_EQ(pair.sizes(), at::IntArrayRef({1, 2, 64}));
+  EXPECT_LT(at::dot(pair[0][0], pair[0][1]).item<float>(), 0.9999F);
+  const auto result = (*hfwa)->Forward(SeededImages((*hfwa)->config(), 7, "image", 2), {0, 0});
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(result->language_diff.sizes(), at::IntArrayRef({2, 4, 4, 4}));
+  EXPECT_TRUE(at::isfinite(result->text_probs).all().item<bool>());
+  EXPECT_FALSE(at::equal(result->tokens[0], result->tokens[1]));
 }
 
 TEST(SeededModel, the_written_directory_is_read_back) {

@@ -15,11 +15,11 @@ import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
-CONFIG = HERE.parent / "vit_l_14_336.json"
-SMALL = ROOT / "tests/data/seeded_model.json"
+# Configuration and merges.
+FULL = ROOT / "models/vit-l-14-336.json", ROOT / "tests/parity/fixtures/tokenizer/bpe_simple_vocab_16e6.txt.gz"
+SMALL = ROOT / "tests/data/seeded_model.json", ROOT / "tests/data/merges.txt"
 # ViT-L/14@336 with adapters, projections and matching against four references.
 GFLOP_AN_IMAGE = 410
-MERGES = ROOT / "tests/data/merges.txt"
 
 
 def note(text):
@@ -240,13 +240,13 @@ def main():
     if options.smoke:
         options.rounds, options.seconds = 1, 1
     bin_folder = options.bin.resolve()
-    config_path = SMALL if options.smoke else CONFIG
+    config_path, merges = SMALL if options.smoke else FULL
     config = json.loads(config_path.read_text())
     folder = pathlib.Path(tempfile.mkdtemp(prefix="hfwa-peers-"))
     try:
         model = folder / "model"
         note(f"writing {config.get('name', 'the small model')} with seeded weights")
-        subprocess.run([bin_folder / "hfwa-make-seeded-model", config_path, MERGES, "7", model], check=True)
+        subprocess.run([bin_folder / "hfwa-make-seeded-model", config_path, merges, "7", model], check=True)
         contenders = make_peers(model, config, folder)
         precisions = ("fp32", "int8", "auto") if "avx512_vnni" in cpu_flags() else ("fp32", "auto")
         contenders += [Service(bin_folder, model, folder, precision) for precision in precisions]
