@@ -9,6 +9,7 @@ import sys
 import numpy as np
 from safetensors.numpy import save_file
 
+from fetching import say, write_whole
 from simple_bpe import SimpleBpe
 from torch_archive import Archive, ArchiveError, named_tensors
 
@@ -25,10 +26,6 @@ FROZEN_IN_ADAPTER = re.compile(r"visual_encoder\.adapters\.(\d+)\.blocks\.\d+\.a
 IN_BLOCK = {"qkv": "attn.in_proj_weight", "proj.weight": "attn.out_proj.weight", "proj.bias": "attn.out_proj.bias"}
 LEARNT = re.compile(r"(visual_encoder\.adapters\.\d+\.|prompt_learner\.ctx_(pos|neg)$|cross_fusion\.linear\.(weight|bias)$)")
 TOKENS = re.compile(r"prompt_learner\.tokenized_prompts_(pos|neg)$")
-
-
-def say(message):
-    print(f"convert-checkpoint: {message}", flush=True)
 
 
 class Conversion:
@@ -231,12 +228,11 @@ def convert(path, config, merges):
     return frozen, learnt, sorted(conversion.unexpected)
 
 
-def save(folder, name, table):
-    temporary = folder / (name + ".tmp")
+def save(folder, name, table, origin=None):
+    """`origin`: texts by name that the file carries along."""
     # ascontiguousarray makes a vector of a scalar.
-    save_file({key: np.ascontiguousarray(values).reshape(values.shape) for key, values in sorted(table.items())}, temporary)
-    temporary.chmod(0o644)
-    temporary.replace(folder / name)
+    tensors = {key: np.ascontiguousarray(values).reshape(values.shape) for key, values in sorted(table.items())}
+    write_whole(folder / name, lambda path: save_file(tensors, path, metadata=origin))
     say(f"{folder / name}: {len(table)} tensors, {sum(v.size for v in table.values()):,} numbers")
 
 

