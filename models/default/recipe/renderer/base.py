@@ -26,9 +26,9 @@ class Surface:
     kinds = ()            # defects that belong to it, beside the ones that fit all
     alterable = ("count", "angle", "contrast")
     weight = 1.0          # how often it is drawn
-    grain = None          # (angle, period) of its threads or lines, once drawn
     palette = {}          # contrast and level its palette wants
     contrast = 1.0
+    left_out = None       # (row, from, to): a thread or row left out, along it from and to; a defect
 
     def __init__(self, rng):
         self.draw(rng)
@@ -38,6 +38,15 @@ class Surface:
 
     def paint(self, view):
         raise NotImplementedError
+
+    def threads(self, view):
+        """For surfaces of threads or rows: the coordinate across them, in threads, and along them, in widths of
+        the picture, as `paint` lays them. Else None."""
+        return None
+
+    def absent(self, row, along):
+        """True where the gap is, of integer rows and positions along them."""
+        return None if self.left_out is None else (row == self.left_out[0]) & (along > self.left_out[1]) & (along < self.left_out[2])
 
     def another(self, rng, amount):
         """The surface of another good piece: a little denser, flatter, ... than the product's own."""

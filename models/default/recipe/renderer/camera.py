@@ -45,6 +45,13 @@ def draw(rng):
         noise=log_uniform(rng, 0.004, 0.035), jpeg=int(rng.integers(55, 96)) if rng.random() < 0.4 else 0)
 
 
+def adjectives(setting, channels):
+    """What can be said of the photos."""
+    true = {"bright": setting.gain > 1.05, "dark": setting.gain < 0.87, "blurry": setting.focus > 1.1,
+            "black and white": channels == 1, "noisy": setting.noise > 0.02, "low resolution": setting.jpeg in range(1, 68)}
+    return [word for word, holds in true.items() if holds]
+
+
 def vary(setting, rng, amount):
     """The setting for one piece: the product's, changed by up to `amount` (0..1)."""
     a = amount

@@ -23,11 +23,13 @@ class Kind:
     large: float
     words: tuple            # how captions call it
     everywhere: bool = False
+    slender: bool = False   # a line
 
 
-def kind(name, *words, fits=lambda scene: True, weight=1.0, small=0.04, large=0.42, everywhere=False):
+def kind(name, *words, fits=lambda scene: True, weight=1.0, small=0.04, large=0.42, everywhere=False,
+         slender=False):
     def register(function):
-        KINDS[name] = Kind(name, function, fits, weight, small, large, (name, *words), everywhere)
+        KINDS[name] = Kind(name, function, fits, weight, small, large, (name, *words), everywhere, slender)
         return function
     return register
 

@@ -3,12 +3,12 @@
 import numpy as np
 
 from . import fields
-from .defects import Change, is_cloth, is_solid, kind, mix, own, strokes, walk
+from .defects import Change, is_solid, kind, mix, own, strokes, walk
 from .fields import F
 from .seeds import log_uniform
 
 
-@kind("scratch", "scratch mark", "scratches", "scrape", fits=is_solid, weight=1.5, small=0.04, large=0.6)
+@kind("scratch", "scratch mark", "scratches", "scrape", fits=is_solid, weight=1.5, small=0.04, large=0.6, slender=True)
 def scratch(site):
     rng, n, steps = site.rng, site.n, 24
     angle, wiggle = rng.uniform(0, 2 * np.pi), rng.choice([0.0, 0.02, 0.07])
@@ -47,7 +47,7 @@ def _branches(rng, start, length, angle, width, depth):
     return lines
 
 
-@kind("crack", "hairline crack", "fracture", "cracks", fits=is_solid, weight=1.4, small=0.05, large=0.6)
+@kind("crack", "hairline crack", "fracture", "cracks", fits=is_solid, weight=1.4, small=0.05, large=0.6, slender=True)
 def crack(site):
     rng, n = site.rng, site.n
     angle = rng.uniform(0, 2 * np.pi)
@@ -62,7 +62,7 @@ def crack(site):
     return Change(look, alpha)
 
 
-@kind("cut", "slit", "tear", "gash", fits=lambda scene: "crease" in scene.kinds or is_cloth(scene), small=0.05, large=0.4)
+@kind("cut", "slit", "tear", "gash", fits=own("crease"), weight=1.5, small=0.05, large=0.4, slender=True)
 def cut(site):
     rng, steps = site.rng, 20
     path = walk(rng, (site.x0, site.y0), site.size, steps, rng.uniform(0, 2 * np.pi), rng.choice([0.02, 0.12]), rng.normal(0, 0.4))
@@ -76,7 +76,7 @@ def cut(site):
     return Change(look, np.maximum(alpha, rim))
 
 
-@kind("hair", "fibre", "thread of dirt", "foreign fibre", "lint", small=0.06, large=0.45)
+@kind("hair", "fibre", "thread of dirt", "foreign fibre", "lint", small=0.06, large=0.45, slender=True)
 def hair(site):
     rng, steps = site.rng, 40
     path = walk(rng, (site.x0, site.y0), site.size * 1.5, steps, rng.uniform(0, 2 * np.pi), 0.12, rng.normal(0, 2.5))
@@ -89,7 +89,7 @@ def hair(site):
     return Change(look, np.maximum(alpha, shadow * F(0.5)))
 
 
-@kind("crease", "fold", "wrinkle", "crease line", fits=own("crease"), weight=2.0, small=0.12, large=0.8)
+@kind("crease", "fold", "wrinkle", "crease line", fits=own("crease"), weight=2.0, small=0.12, large=0.8, slender=True)
 def crease(site):
     rng, steps = site.rng, 24
     path = walk(rng, (site.x0, site.y0), site.size, steps, rng.uniform(0, 2 * np.pi), 0.04, rng.normal(0, 0.3))
@@ -105,65 +105,73 @@ def crease(site):
     return Change(look, np.clip(ridge * F(1.4), 0, 1))
 
 
-def _band(site, thick):
-    """0..1 along one thread or row through the place, as long as the size; and the coordinates on it, in threads
-    and along."""
-    angle, period = site.scene.grain
-    across, along = fields.turn(*site.view.surface, angle)
-    across = across / F(period)
+def _threads(site):
+    """Coordinates from the middle of the thread or row at the place: across it in threads, along it in halves of
+    the size; and the across coordinate's slopes, in threads a picture."""
+    across, along = site.scene.threads(site.view)
     px, py = int((site.x0 + 0.5) * site.n), int((site.y0 + 0.5) * site.n)
-    middle, here = np.floor(across[py, px]) + F(0.5), along[py, px]
-    length = F(max(site.size, 0.08) / 2)
-    off, way = across - middle, np.abs(along - here)
-    ends = fields.smooth(1.0, 0.9, way / length)
-    half = max(thick / 2, 0.75 / (period * site.n))
-    return fields.smooth(half * 1.25, half * 0.75, np.abs(off)) * ends, off, way / length
+    off = across - (np.floor(across[py, px]) + F(0.5))
+    return off, np.abs(along - along[py, px]) * F(2 / max(site.size, 0.08)), fields.slopes(across)
 
 
-def _missing(site, target, thick):
-    alpha, _, _ = _band(site, thick)
-    look = site.look
-    look.colour = mix(look.colour, target, alpha * F(0.6 + 0.4 * site.strength))
-    if look.height is not None:
-        look.height = look.height * (1 - alpha) + alpha * look.height.min()
-    return Change(look, alpha)
+def _band(off, way, slopes, thick):
+    """0..1 along a thread."""
+    half = max(thick / 2, 0.75 * _density(slopes) / off.shape[0])
+    return fields.smooth(half * 1.25, half * 0.75, np.abs(off)) * fields.smooth(1.0, 0.9, way)
 
 
-@kind("missing thread", "missing yarn", "broken thread", fits=own("missing thread"), weight=3.0, small=0.08, large=1.2)
+def _density(slopes):
+    middle = slopes[0].shape[0] // 2
+    return float(np.hypot(slopes[0][middle, middle], slopes[1][middle, middle])) + 1e-3
+
+
+def _missing(site):
+    across, along = site.scene.threads(site.view)
+    px, py = int((site.x0 + 0.5) * site.n), int((site.y0 + 0.5) * site.n)
+    row, here, half = int(np.floor(across[py, px])), float(along[py, px]), max(site.size, 0.06) / 2
+    off, way, slopes = _threads(site)
+    return Change(site.scene.look(site.view, site.scene.with_gap(row, here - half, here + half)),
+                  _band(off, way * F(0.85), slopes, 1.2))
+
+
+@kind("missing thread", "missing yarn", "broken thread", fits=own("missing thread"), weight=3.0, small=0.08, large=1.2,
+      slender=True)
 def missing_thread(site):
-    return _missing(site, site.other_tone(dark=True), site.rng.choice([1.0, 1.0, 2.0]))
+    return _missing(site)
 
 
-@kind("missing row", "missing line", "gap in the pattern", fits=own("missing row"), weight=4.0, small=0.08, large=1.0)
+@kind("missing row", "missing line", "gap in the pattern", fits=own("missing row"), weight=4.0, small=0.08, large=1.0,
+      slender=True)
 def missing_row(site):
-    return _missing(site, site.local(), 1.0)
+    return _missing(site)
 
 
-@kind("thread pull", "pulled thread", "snag", "thread error", fits=own("thread pull"), weight=3.0, small=0.08, large=0.6)
+@kind("thread pull", "pulled thread", "snag", "thread error", fits=own("thread pull"), weight=3.0, small=0.08, large=0.6, slender=True)
 def thread_pull(site):
-    alpha, off, way = _band(site, 2.5 + 3 * site.rng.random())
-    angle, period = site.scene.grain
-    sag = np.exp(-(off / 2) ** 2) * (1 - np.clip(way, 0, 1) ** 2)
-    push = F(period * site.rng.choice([-1, 1]) * (0.5 + 1.8 * site.strength)) * sag
-    angle = angle + site.view.pose.angle
+    off, way, (sx, sy) = _threads(site)
+    dense = _density((sx, sy))
+    # Towards higher threads: along the slope of the coordinate across.
+    push = F(site.rng.choice([-1, 1]) * (0.5 + 1.8 * site.strength) / dense) * np.exp(-(off / 2) ** 2) * \
+        (1 - np.clip(way, 0, 1) ** 2)
     gx, gy = fields.grid(site.n)
-    px = (gx + F(0.5) - push * F(np.cos(angle))) * F(site.n) - F(0.5)
-    py = (gy + F(0.5) - push * F(np.sin(angle))) * F(site.n) - F(0.5)
+    px = (gx + F(0.5) - push * sx / F(dense)) * F(site.n) - F(0.5)
+    py = (gy + F(0.5) - push * sy / F(dense)) * F(site.n) - F(0.5)
     look = site.look
     look.colour = fields.sample(look.colour, px, py)
     if look.height is not None:
         look.height = fields.sample(look.height, px, py)
-    tight, _, _ = _band(site, 1.0)
+    tight = _band(off, way, (sx, sy), 1.0)
     look.colour = mix(look.colour, site.other_tone(), tight * F(0.3 + 0.4 * site.strength))
-    return Change(look, np.maximum(tight, np.clip(np.abs(push) / F(period) * 1.2, 0, 1)))
+    return Change(look, np.maximum(tight, np.clip(np.abs(push) * F(1.2 * dense), 0, 1)))
 
 
-@kind("loose thread", "loose yarn", "hanging thread", fits=own("loose thread"), weight=2.0, small=0.06, large=0.4)
+@kind("loose thread", "loose yarn", "hanging thread", fits=own("loose thread"), weight=2.0, small=0.06, large=0.4, slender=True)
 def loose_thread(site):
     rng, steps = site.rng, 30
     path = walk(rng, (site.x0, site.y0), site.size * 1.6, steps, rng.uniform(0, 2 * np.pi), 0.25, rng.normal(0, 3))
-    period = site.scene.grain[1] if site.scene.grain else 0.01
-    width = np.clip(period * site.n * 0.6, site.pixels(1.2), site.pixels(7))
+    threads = site.scene.threads(site.view)
+    wide = site.pixels(2.0) if threads is None else 0.6 * site.n / _density(fields.slopes(threads[0]))
+    width = np.clip(wide, site.pixels(1.2), site.pixels(7))
     line = [(path, np.full(steps, width), np.ones(steps))]
     alpha = strokes(site.n, line)
     shadow = fields.blur(np.roll(alpha, (2, 1), axis=(0, 1)), site.pixels(2)) * (1 - alpha)

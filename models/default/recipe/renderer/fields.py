@@ -137,6 +137,23 @@ def sample(field, px, py):
     return top * (1 - fy) + bottom * fy
 
 
+def grown(mask, reach):
+    """True where `mask` is within `reach` pixels, rows and columns apart."""
+    for axis in (0, 1):
+        wide = mask.copy()
+        for k in range(1, reach + 1):
+            head, tail = [slice(None)] * 2, [slice(None)] * 2
+            head[axis], tail[axis] = slice(k, None), slice(None, -k)
+            wide[tuple(head)] |= mask[tuple(tail)]
+            wide[tuple(tail)] |= mask[tuple(head)]
+        mask = wide
+    return mask
+
+
+def shrunk(mask, reach):
+    return ~grown(~mask, reach)
+
+
 _CELLS = 256
 
 

@@ -10,7 +10,7 @@ from .shapes import Part
 
 OBJECTS = {}
 
-METAL = ("brushed metal", "turned metal", "milled metal", "dark plate", "paint", "oxidised metal", "smooth plastic", "rough")
+METAL = ("brushed metal", "turned metal", "milled metal", "sintered plate", "paint", "oxidised metal", "smooth plastic", "rough")
 PLASTIC = ("smooth plastic", "paint", "sheet", "grain")
 FOOD = ("mottled", "grain", "concrete", "foam", "leather", "rough", "felt")
 
@@ -323,6 +323,6 @@ def tile(kit):
     rng = kit.rng
     hx = rng.uniform(0.35, 0.47)
     hy = hx * log_uniform(rng, 0.5, 1.0)
-    names = ("dark plate", "concrete", "granite", "rough", "terrazzo", "crackle", "grain", "mottled", "smooth plastic")
+    names = ("sintered plate", "concrete", "granite", "rough", "terrazzo", "crackle", "grain", "mottled", "smooth plastic")
     return [Part(shapes.box(hx, hy, rng.uniform(0, 0.05)), kit.palette(), 0.7, surface=kit.surface(names, 0.9), rise=0.02,
                  bevel=rng.uniform(0.004, 0.03))]

@@ -3,7 +3,7 @@
 import dataclasses
 
 import numpy as np
-from PIL import Image, ImageFilter
+from PIL import Image
 
 from . import camera, captions, defects, fields, scenes
 from .seeds import generator, log_uniform, pick
@@ -41,6 +41,10 @@ class Product:
             self._vary["turn"] = 0.0
         self.name = self._scene.name
         self.group = f"{self._scene.colour_word} {self.name}"
+        words = generator(self.seed, "words")
+        self._thing = f"{self._scene.colour_word} {pick(words, self._scene.words)}" if words.random() < 0.75 \
+            else pick(words, self._scene.words)
+        self._adjectives = camera.adjectives(self._setting, self._channels)
         self._last = None
 
     def good(self, index, side=336):
@@ -58,7 +62,7 @@ class Product:
 
     def caption(self, rng, defect=None):
         """One caption of the product, with `defect` or good."""
-        return captions.caption(rng, self._scene.colour_word, self._scene.words, defect)
+        return captions.caption(rng, self._thing, self._adjectives, defect)
 
     def _piece(self, index, side):
         """View, look, setting and picture of a piece; the last one is kept."""
@@ -95,7 +99,7 @@ class Product:
         change = kind.apply(site)
         side = good.shape[0]
         bad = camera.shoot(change.look, setting, side, view.rng, change.light)
-        difference = np.abs(bad.astype(np.int16) - good).max(axis=2)
+        difference = _difference(bad, good)
         if kind.everywhere:
             mask = np.ones((side, side), bool)
             if difference.mean() < _VISIBLE:
@@ -108,18 +112,19 @@ class Product:
         return picture, mask, _describe(kind, mask, difference)
 
 
+def _difference(first, second):
+    """Largest difference of the three colours, [side, side] int16."""
+    apart = np.abs(first.astype(np.int16) - second)
+    return np.maximum(np.maximum(apart[..., 0], apart[..., 1]), apart[..., 2])
+
+
 def _mask(difference, alpha):
     """Where the change can be seen: pixels that differ, gaps closed, within the defect's support."""
-    side = difference.shape[0]
-    seen = Image.fromarray(np.where(difference > _VISIBLE, 255, 0).astype(np.uint8))
-    mask = np.asarray(seen.filter(ImageFilter.MaxFilter(5)).filter(ImageFilter.MinFilter(5))) > 0
+    mask = fields.shrunk(fields.grown(difference > _VISIBLE, 2), 2)
     if alpha is None:
-        lone = Image.fromarray(np.where(mask, 255, 0).astype(np.uint8)).filter(ImageFilter.MinFilter(3))
-        mask = np.asarray(lone.filter(ImageFilter.MaxFilter(3))) > 0
-    else:
-        support = fields.resize(alpha, side, Image.BILINEAR)
-        mask = (mask | (support > 0.5)) & (support > 0.04)
-    return mask
+        return fields.grown(fields.shrunk(mask, 1), 1)
+    support = fields.resize(alpha, difference.shape[0], Image.BILINEAR)
+    return (mask | (support > 0.5)) & (support > 0.04)
 
 
 def _visible(mask, difference, good):

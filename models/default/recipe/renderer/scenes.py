@@ -2,6 +2,7 @@
 objects, a print or a circuit board. `look(view, edit)` draws it changed where `edit` says:
 {"surface": other surface}, {"without": part} or {"moved": (part, (dx, dy, angle))}."""
 
+import copy
 import dataclasses
 
 import numpy as np
@@ -14,7 +15,7 @@ from .objects import FOOD, METAL, OBJECTS, PLASTIC, Kit
 from .seeds import log_uniform, pick
 from .view import Look, Pose, View
 
-CALM = ("sheet", "smooth plastic", "paint", "mottled", "grain", "paper", "dark plate", "brushed metal")
+CALM = ("sheet", "smooth plastic", "paint", "mottled", "grain", "paper", "sintered plate", "brushed metal")
 
 
 def draw_surface(rng, names=None):
@@ -30,7 +31,6 @@ def draw_palette(rng, surface, channels):
 class Scene:
     """What all scenes say of themselves."""
     kinds = ()          # defects that belong to it, beside the ones that fit all
-    grain = None        # (angle, period) of its threads or lines
     parts = ()          # numbers of the parts that may be missing or out of place
     textured = False    # one texture all over: may be altered as a whole
     figured = False     # an object with an outline before a background
@@ -45,17 +45,26 @@ class SurfaceScene(Scene):
         self.surface = draw_surface(rng, [name] if name else None)
         self.palette = draw_palette(rng, self.surface, channels)
         self.name, self.words, self.kinds = self.surface.name, self.surface.words, self.surface.kinds
-        self.colour_word, self.grain = self.palette.word, self.surface.grain
+        self.colour_word = self.palette.word
 
     def look(self, view, edit=None):
-        surface = (edit or {}).get("surface", self.surface)
-        if view.unlike:
-            surface = surface.another(view.rng("unlike"), view.unlike)
-        tone, height = surface.paint(view)
+        tone, height = self._of_piece(view, edit).paint(view)
         return Look(self.palette(tone), height)
+
+    def threads(self, view):
+        return self._of_piece(view).threads(view)
+
+    def _of_piece(self, view, edit=None):
+        surface = (edit or {}).get("surface", self.surface)
+        return surface.another(view.rng("unlike"), view.unlike) if view.unlike else surface
 
     def altered(self, rng, strength):
         return {"surface": self.surface.altered(rng, strength)}
+
+    def with_gap(self, row, start, end):
+        other = copy.copy(self.surface)
+        other.left_out = (row, start, end)
+        return {"surface": other}
 
 
 class Background:

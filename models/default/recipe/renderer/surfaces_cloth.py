@@ -24,9 +24,8 @@ class Weave(Surface):
         self.two_tone = rng.uniform(0.1, 0.9) if rng.random() < 0.5 else 0.0
         self.gap, self.bump = rng.uniform(0.0, 0.35), rng.uniform(0.15, 0.6)
         self.fuzz = rng.uniform(0, 0.25)
-        self.grain = (self.angle, 1.0 / self.count)
 
-    def paint(self, view):
+    def _lay(self, view):
         rng, n = view.rng("weave"), view.n
         count = min(self.count, n / 3.2)
         x, y = fields.turn(*view.surface, self.angle)
@@ -34,10 +33,19 @@ class Weave(Surface):
         if self.wave:
             a = a + F(self.wave) * fields.soft(rng, n, 5)
             b = b + F(self.wave) * fields.soft(rng, n, 5)
+        return rng, count, a, b, y
+
+    def threads(self, view):
+        _, _, a, _, along = self._lay(view)
+        return a, along
+
+    def paint(self, view):
+        rng, count, a, b, along = self._lay(view)
+        n = view.n
         tables = rng.standard_normal((4, _TABLE), dtype=F)
         i, j = np.floor(a).astype(np.int32), np.floor(b).astype(np.int32)
         fa, fb = a - i - F(0.5), b - j - F(0.5)
-        over = self.over(i, j)
+        over, gone = self.over(i, j), self.absent(i, along)
         i, j = i & (_TABLE - 1), j & (_TABLE - 1)
         uneven = F(0.35 * self.irregular)
         fa = fa + uneven * F(0.6) * tables[0][i]
@@ -45,8 +53,10 @@ class Weave(Surface):
         wide_a, wide_b = np.exp(uneven * tables[2][i]), np.exp(uneven * tables[3][j])
         narrow = F(1.0 + self.gap)
         ra, rb = 4 * (fa * narrow / wide_a) ** 2, 4 * (fb * narrow / wide_b) ** 2
-        warp = np.clip(1 - ra, 0, 1) * (1 - F(0.35) * 4 * fb * fb)
-        weft = np.clip(1 - rb, 0, 1) * (1 - F(0.35) * 4 * fa * fa)
+        warp = np.clip(1 - ra, 0, 1) * np.clip(1 - F(1.4) * fb * fb, 0, 1)
+        weft = np.clip(1 - rb, 0, 1) * np.clip(1 - F(1.4) * fa * fa, 0, 1)
+        if gone is not None:  # only the weft is left
+            over, warp = over & ~gone, np.where(gone, 0, warp)
         top = np.where(over, warp, weft)
         below = np.where(over, weft, warp) * F(0.55)
         height = np.maximum(np.sqrt(top), np.sqrt(below))
@@ -115,7 +125,6 @@ class WireMesh(Plain):
         self.count, self.gap, self.fuzz = density(rng, 6, 36), rng.uniform(0.6, 2.2), 0.0
         self.two_tone, self.irregular = 0.0, self.irregular * 0.5
         self.wave = rng.uniform(0, 0.008) * self.count
-        self.grain = (self.angle, 1.0 / self.count)
 
 
 @surface
@@ -129,7 +138,6 @@ class Carbon(Twill):
         self.count, self.run, self.rest, self.gap = density(rng, 6, 20), 4, 2, 0.0
         self.two_tone, self.irregular, self.bump = rng.uniform(0.4, 0.9), self.irregular * 0.4, 0.1
         self.wave = 0.0
-        self.grain = (self.angle, 1.0 / self.count)
 
 
 @surface
@@ -142,14 +150,21 @@ class Knit(Surface):
         self.count, self.ratio, self.slant = density(rng, 8, 40), rng.uniform(1.0, 1.6), rng.uniform(0.6, 1.4)
         self.angle, self.irregular = rng.normal(0, 0.05), rng.uniform(0, 0.5)
         self.fuzz, self.bump, self.wave = rng.uniform(0.05, 0.35), rng.uniform(0.2, 0.6), rng.uniform(0, 0.01) * self.count
-        self.grain = (self.angle, 1.0 / self.count)
 
-    def paint(self, view):
+    def _lay(self, view):
         rng, n = view.rng("knit"), view.n
         count = min(self.count, n / 5)
         x, y = fields.turn(*view.surface, self.angle)
-        a = x * F(count) + F(self.wave) * fields.soft(rng, n, 5)
-        b = y * F(min(count * self.ratio, n / 4)) + F(self.wave) * fields.soft(rng, n, 5)
+        return rng, n, count, x * F(count) + F(self.wave) * fields.soft(rng, n, 5), y
+
+    def threads(self, view):
+        *_, a, along = self._lay(view)
+        return a, along
+
+    def paint(self, view):
+        rng, n, count, a, y = self._lay(view)
+        rows = min(count * self.ratio, n / 6)
+        b = y * F(rows) + F(self.wave) * fields.soft(rng, n, 5)
         tables = rng.standard_normal((2, _TABLE), dtype=F)
         i = np.floor(a).astype(np.int32)
         side = np.abs(a - i - F(0.5)) * 2
@@ -157,9 +172,14 @@ class Knit(Surface):
         j = np.floor(v).astype(np.int32)
         across = (v - j) * 2 - 1
         leg = np.sqrt(np.clip(1 - across * across, 0, 1)) * np.sqrt(np.clip(1 - (side * 2 - 1) ** 4, 0, 1))
+        gone = self.absent(i, y)
+        if gone is not None:  # a ladder
+            rung = np.clip(1 - (np.mod(b, 1) * 2 - 1) ** 2 * 3, 0, 1)
+            leg = np.where(gone, rung * F(0.6), leg)
         tone = F(0.1) + F(0.8) * leg + F(0.12 * self.irregular) * tables[1][j & (_TABLE - 1)]
-        strands = np.sin((v * 3 + side * 4) * F(2 * np.pi)) * leg * F(0.05)
-        tone = tone + strands + F(self.fuzz * 0.35) * rng.standard_normal((n, n), dtype=F)
+        if n / rows > 12:  # else finer than the pixels
+            tone = tone + np.sin((v * 3 + side * 4) * F(2 * np.pi)) * leg * F(0.05)
+        tone = tone + F(self.fuzz * 0.35) * rng.standard_normal((n, n), dtype=F)
         return self.tone(tone), leg * F(self.bump * 0.5 / count)
 
 
@@ -207,14 +227,23 @@ class Stripes(Surface):
         levels = rng.random(5) if rng.random() < 0.5 else np.array([0.2, 0.8, 0.8, 0.2, 0.2])
         self.profile = fields.blur(np.repeat(np.interp(np.linspace(0, 1, 64, endpoint=False), steps, levels, period=1)
                                              .astype(F)[None], 3, axis=0), rng.uniform(0.4, 6))[1]
-        self.grain = (self.angle, 1.0 / self.count)
+
+    def _lay(self, view):
+        rng, n = view.rng("stripes"), view.n
+        x, y = fields.turn(*view.surface, self.angle)
+        return rng, n, x * F(min(self.count, n / 4)) + F(0.008 * self.irregular * self.count) * fields.soft(rng, n, 4), y
+
+    def threads(self, view):
+        *_, a, along = self._lay(view)
+        return a, along
 
     def paint(self, view):
-        rng, n = view.rng("stripes"), view.n
-        x, _ = fields.turn(*view.surface, self.angle)
-        a = x * F(min(self.count, n / 4)) + F(0.008 * self.irregular * self.count) * fields.soft(rng, n, 4)
+        rng, n, a, along = self._lay(view)
         i = np.floor(a).astype(np.int32)
         lift = rng.standard_normal(_TABLE, dtype=F)[i & (_TABLE - 1)]
         field = self.profile[((a - i) * 64).astype(np.int32) & 63]
+        gone = self.absent(i, along)
+        if gone is not None:
+            field = np.where(gone, F(self.profile.min()), field)
         tone = field + F(0.2 * self.irregular) * lift + F(self.noise * 0.3) * fields.spectral(rng, n, 0.6, 3, 110)
         return self.tone(tone), field * F(self.bump * 0.4 / self.count)

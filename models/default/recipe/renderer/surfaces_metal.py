@@ -138,7 +138,10 @@ class Punched(Surface):
         self.angle = rng.choice([0, np.pi / 4, np.pi / 6]) + rng.normal(0, 0.02)
         self.staggered, self.square = rng.random() < 0.5, rng.random() < 0.2
         self.noise, self.jitter, self.dark = rng.uniform(0.02, 0.15), rng.uniform(0, 0.06), rng.random() < 0.75
-        self.grain = (self.angle, 1.0 / self.count)
+
+    def threads(self, view):
+        x, y = fields.turn(*view.surface, self.angle)
+        return y * F(min(self.count, view.n / 6)), x
 
     def paint(self, view):
         rng, n = view.rng("punched"), view.n
@@ -156,6 +159,9 @@ class Punched(Surface):
         d = np.maximum(np.abs(fx), np.abs(fy)) if self.square else np.hypot(fx, fy)
         soft = max(0.05, 1.2 * count / n)
         hole = fields.smooth(self.hole + soft, self.hole - soft, d + jitter * F(0.5) * tables[2][at])
+        gone = self.absent(j, (i + F(0.5) - (j * F(0.5) if self.staggered else 0)) / F(count))
+        if gone is not None:
+            hole = hole * ~gone
         field = F(0.68) + F(self.noise) * fields.spectral(rng, n, 0.7, 3, 100)
         tone = field * (1 - hole) + F(0.1) * hole
         return self.tone(tone if self.dark else 1 - tone), hole * F(-0.12 / count)
@@ -172,7 +178,10 @@ class Embossed(Surface):
         self.count, self.long = density(rng, 5, 26), rng.uniform(1.0, 3.5)
         self.angle, self.bump = rng.uniform(0, np.pi), rng.uniform(0.3, 0.9)
         self.noise, self.shine, self.inward = rng.uniform(0.03, 0.2), rng.uniform(0, 0.35), rng.random() < 0.3
-        self.grain = (self.angle, 1.0 / self.count)
+
+    def threads(self, view):
+        x, y = fields.turn(*view.surface, self.angle)
+        return y * F(min(self.count, view.n / 6)), x
 
     def paint(self, view):
         rng, n = view.rng("embossed"), view.n
@@ -185,5 +194,8 @@ class Embossed(Surface):
         u, v = np.where(flip, fx, fy), np.where(flip, fy, fx)
         r = np.sqrt(u * u + (v * F(self.long)) ** 2)
         dome = fields.smooth(0.95, 0.35, r)
+        gone = self.absent(j, (i + F(0.5)) / F(count))
+        if gone is not None:
+            dome = dome * ~gone
         tone = F(0.45) + F(self.shine) * dome + F(self.noise) * fields.spectral(rng, n, 0.6, 4, 110)
         return self.tone(tone), dome * F((-1 if self.inward else 1) * self.bump * 0.25 / count)

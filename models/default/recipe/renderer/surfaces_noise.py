@@ -73,7 +73,7 @@ class Brushed(Surface):
 @surface
 class Plate(Surface):
     """Pressed or sintered plates: dark, dull, with grinding marks and blots."""
-    name, words = "dark plate", ("dark rough plate", "sintered plate", "dull ceramic plate", "pressed plate")
+    name, words = "sintered plate", ("dark rough plate", "sintered plate", "dull ceramic plate", "pressed plate")
     alterable, weight = ("count", "contrast", "lines"), 1.6
     palette = {"contrast": (0.12, 0.45), "level": (0.2, 0.5)}
 

@@ -190,7 +190,10 @@ class Honeycomb(Surface):
         self.count, self.wall = density(rng, 5, 30), rng.uniform(0.06, 0.25)
         self.angle, self.uneven = rng.uniform(0, np.pi), rng.uniform(0, 0.3)
         self.bright_wall, self.wave = rng.random() < 0.6, rng.uniform(0, 0.01) * self.count
-        self.grain = (self.angle, 1.0 / self.count)
+
+    def threads(self, view):
+        x, y = fields.turn(*view.surface, self.angle)
+        return y * F(min(self.count, view.n / 6) / np.sqrt(0.75)), x
 
     def paint(self, view):
         rng, n = view.rng("honeycomb"), view.n
@@ -205,6 +208,10 @@ class Honeycomb(Surface):
         hx, hy = np.abs(np.where(first, ax, bx)), np.abs(np.where(first, ay, by))
         edge = F(0.5) - np.maximum(hx, hx * F(0.5) + hy * F(np.sqrt(0.75)))
         cell = fields.smooth(self.wall * 0.5, self.wall * 0.5 + max(0.05, 1.5 * count / n), edge)
+        row = np.where(first, 2 * np.floor(y / tall), 2 * np.floor(y / tall + F(0.5)) - 1)
+        gone = self.absent(row, x / F(count))
+        if gone is not None:  # filled
+            cell = cell * ~gone
         tone = F(0.2) + F(0.6) * (1 - cell if self.bright_wall else cell)
         tone = tone + F(self.uneven * 0.4) * fields.octaves(rng, n, 6, 3)
         return self.tone(tone), (1 - cell) * F(0.15 / count)
