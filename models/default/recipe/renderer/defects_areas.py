@@ -54,11 +54,11 @@ def hole(site):
 def pores(site):
     rng, count = site.rng, int(site.rng.integers(3, 25))
     spots = np.asarray((site.x0, site.y0)) + rng.normal(0, site.size / 3.2, (count, 2))
-    widths = site.pixels(2.0) * np.exp(rng.normal(0.3, 0.5, count))
+    widths = site.pixels(2.8) * np.exp(rng.normal(0.3, 0.5, count))
     lines = [(np.stack([s, s + rng.normal(0, 0.004, 2)]), [w], [rng.uniform(0.6, 1)]) for s, w in zip(spots, widths)]
     alpha = site.on_figure(fields.blur(strokes(site.n, lines), 0.5))
     look = site.look
-    look.colour = mix(look.colour, site.other_tone(dark=rng.random() < 0.85, more=0.15), alpha)
+    look.colour = mix(look.colour, site.other_tone(dark=rng.random() < 0.85, more=0.25), alpha)
     site.lift(-alpha * F(1.0 / site.n))
     return Change(look, alpha)
 
@@ -184,6 +184,12 @@ def corrosion(site):
 def foreign(site):
     rng, look = site.rng, site.look
     alpha = site.blob(edge=rng.uniform(0.05, 0.5))
+    if site.scene.textured and rng.random() < 0.35:  # the own texture, but denser, turned or flatter
+        other = site.scene.look(site.view, site.scene.altered(rng, site.strength))
+        look.colour = mix(look.colour, other.colour, alpha)
+        if other.height is not None:
+            look.height = look.height + alpha * (other.height - look.height)
+        return Change(look, alpha)
     surface = SURFACES[pick(rng, sorted(SURFACES))](rng)
     tone, relief = surface.paint(site.view)
     channels = look.colour.shape[2]

@@ -12,7 +12,7 @@ from .view import Pose, View
 _FAST = (48, 50, 54, 60, 64, 72, 80, 90, 96, 100, 108, 120, 128, 144, 150, 160, 180, 192, 200, 216, 240, 256, 270,
          288, 300, 320, 324, 336, 360, 384, 400, 432, 448, 480, 512, 518, 540, 576, 600, 640)
 _VISIBLE = 5            # levels of 255 that count as a change
-_GLOBAL_SHARE = 0.18    # of the defects of scenes that are one texture: a tenth of all
+_GLOBAL_SHARE = 0.2    # of the defects of scenes that are one texture: a tenth of all
 
 
 @dataclasses.dataclass(frozen=True)

@@ -46,6 +46,7 @@ class SurfaceScene(Scene):
         self.palette = draw_palette(rng, self.surface, channels)
         self.name, self.words, self.kinds = self.surface.name, self.surface.words, self.surface.kinds
         self.colour_word = self.palette.word
+        self.free = rng.random() < 0.1
 
     def look(self, view, edit=None):
         tone, height = self._of_piece(view, edit).paint(view)
@@ -65,6 +66,51 @@ class SurfaceScene(Scene):
         other = copy.copy(self.surface)
         other.left_out = (row, start, end)
         return {"surface": other}
+
+
+class JointScene(Scene):
+    """Two or three surfaces beside each other: a joint, a seam, a weld."""
+
+    def __init__(self, rng, channels, name=None):
+        self.name = "joint"
+        count = int(rng.integers(2, 4))
+        self.surfaces = [draw_surface(rng) for _ in range(count)]
+        if rng.random() < 0.4:  # a seam in one material
+            self.surfaces = self.surfaces[:1] * count
+        self.palettes = [draw_palette(rng, s, channels) for s in self.surfaces]
+        first, last = self.surfaces[0].words[0], self.surfaces[-1].words[0]
+        self.words = (f"joint of {first} and {last}", f"{first} beside {last}", f"edge between {first} and {last}") \
+            if first != last else (f"seam in {first}", f"{first} with a seam", f"joint in {first}")
+        self.colour_word = self.palettes[0].word
+        self.kinds = ("crease",) if all("crease" in s.kinds for s in self.surfaces) else ()
+        self.edges = np.sort(rng.uniform(-0.35, 0.35, count - 1))
+        self.angle = pick(rng, (0.0, np.pi / 2, rng.uniform(0, np.pi))) + rng.normal(0, 0.02)
+        self.bend, self.ragged = rng.normal(0, 0.25) * (rng.random() < 0.4), rng.uniform(0, 0.02) ** 1.5
+        self.line, self.depth = log_uniform(rng, 0.004, 0.04), rng.normal(0, 0.02)
+        self.dark = rng.choice([0.0, rng.uniform(0.2, 0.9)])
+        # A weld or stitches along it.
+        self.beat = log_uniform(rng, 15, 60) if rng.random() < 0.4 else 0.0
+
+    def look(self, view, edit=None):
+        n = view.n
+        x, y = fields.turn(*view.xy, self.angle)
+        x = x + F(self.bend) * y * y
+        if self.ragged > 2e-4:
+            x = x + F(self.ragged) * fields.octaves(view.rng("joint"), n, 12, 3)
+        colour, height = None, np.zeros((n, n), F)
+        for k, (surface, palette) in enumerate(zip(self.surfaces, self.palettes)):
+            tone, relief = surface.paint(view)
+            beyond = F(1) if k == 0 else _solid(F(self.edges[k - 1]) - x, n)
+            paint = palette(tone)
+            colour = paint if k == 0 else colour + (paint - colour) * beyond[..., None]
+            height = height * (1 - beyond) + (beyond * relief if relief is not None else 0) + F(self.depth) * beyond
+        for edge in self.edges:
+            bead = _round(np.abs(x - F(edge)) - F(self.line), self.line)
+            if self.beat:
+                bead = bead * (F(0.65) + F(0.35) * np.cos((y + np.abs(x - F(edge)) * F(0.5)) * F(2 * np.pi * self.beat)))
+            height = height + F(self.line * 0.6) * bead
+            colour = colour * (1 - F(self.dark) * bead)[..., None]
+        return Look(colour, height)
 
 
 class Background:
@@ -324,8 +370,8 @@ class PrintScene(Scene):
         return Look(colour, height)
 
 
-FAMILIES = {"surface": (SurfaceScene, 0.56), "object": (ObjectScene, 0.25), "rows": (RowsScene, 0.08),
-            "print": (PrintScene, 0.11)}
+FAMILIES = {"surface": (SurfaceScene, 0.53), "object": (ObjectScene, 0.24), "rows": (RowsScene, 0.07),
+            "print": (PrintScene, 0.09), "joint": (JointScene, 0.07)}
 
 
 def draw(rng, channels):

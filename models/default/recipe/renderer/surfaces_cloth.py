@@ -200,7 +200,7 @@ class Felt(Surface):
         image = Image.new("L", (2 * n, 2 * n), 70)
         draw = ImageDraw.Draw(image)
         at = rng.uniform(-0.1, 1.1, (count, 2))
-        angles = self.angle - view.pose.angle + rng.normal(0, self.spread, count)
+        angles = self.angle + view.pose.angle + rng.normal(0, self.spread, count)
         bends = angles + rng.normal(0, 0.5, count)
         lengths = self.length * np.exp(rng.normal(0, 0.3, count))
         widths = np.maximum(1, np.round(self.width * n / 120 * np.exp(rng.normal(0, 0.3, count)))).astype(int)

@@ -47,7 +47,7 @@ class Wood(Surface):
     def paint(self, view):
         rng, n = view.rng("wood"), view.n
         x, y = fields.turn(*view.surface, self.angle)
-        angle = self.angle - view.pose.angle
+        angle = self.angle + view.pose.angle
         rings = y * F(self.count) + F(self.warp) * fields.spectral(rng, n, 2.0, 1, 6, angle, 4)
         if self.knots and rng.random() < 0.5:
             gx, gy = fields.turn(*fields.grid(n), angle)

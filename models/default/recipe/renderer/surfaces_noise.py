@@ -49,7 +49,7 @@ class Spectrum(Surface):
 
     def paint(self, view):
         noise = fields.spectral(view.rng("spectrum"), view.n, self.exponent, self.low, self.count,
-                                self.angle - view.pose.angle, self.stretch)
+                                self.angle + view.pose.angle, self.stretch)
         return self.tone(fields.span(noise)), fields.with_slope(noise, self.bump)
 
 
@@ -66,7 +66,7 @@ class Brushed(Surface):
 
     def paint(self, view):
         lines = fields.spectral(view.rng("brush"), view.n, self.exponent, 3, self.count,
-                                self.angle - view.pose.angle, self.stretch)
+                                self.angle + view.pose.angle, self.stretch)
         return self.tone(fields.span(lines, 2.8)), fields.with_slope(lines, self.bump)
 
 
@@ -88,7 +88,7 @@ class Plate(Surface):
         fine = fields.spectral(rng, n, self.exponent, 2, self.count)
         field = fine + F(self.blots) * fields.octaves(rng, n, 3, 4)
         if self.lines:
-            field = field + F(self.lines) * fields.spectral(rng, n, 0.3, 3, self.count, self.angle - view.pose.angle, 30)
+            field = field + F(self.lines) * fields.spectral(rng, n, 0.3, 3, self.count, self.angle + view.pose.angle, 30)
         field = field - F(2.0 * self.pits) * fields.smooth(2.0, 2.8, -fine)
         return self.tone(fields.span(fields.unit(field), 3.0)), fields.with_slope(fine, self.bump)
 
@@ -148,7 +148,7 @@ class Paper(Surface):
 
     def paint(self, view):
         rng, n = view.rng("paper"), view.n
-        angle = self.angle - view.pose.angle
+        angle = self.angle + view.pose.angle
         fibres = fields.spectral(rng, n, 0.5, 4, self.count, angle, self.stretch)
         field = fibres + F(0.4) * fields.octaves(rng, n, 3, 3)
         if self.corrugated:
