@@ -57,20 +57,20 @@ class Surface:
                 setattr(other, name, getattr(other, name) * factor)
         return other
 
-    def altered(self, rng, strength):
-        """Another surface of the same kind: denser or coarser, turned, flatter or harsher. What a global
-        defect shows."""
+    def altered(self, rng, strength, turned=True):
+        """Another surface of the same kind: denser or coarser, turned (unless good pieces lie any way, too), flatter
+        or harsher. What a global defect shows."""
         other = copy.copy(self)
-        names = [a for a in self.alterable if hasattr(other, a)]
+        names = [a for a in self.alterable if hasattr(other, a) and (turned or a != "angle")]
         for name in rng.permutation(names)[: 1 + int(rng.random() < 0.4)]:
             value = getattr(other, name)
-            step = 1.2 + 0.9 * strength
-            if name in ("angle",):
+            step = 1.25 + strength
+            if name == "angle":
                 other.angle = value + rng.choice([-1, 1]) * rng.uniform(0.15, 0.3 + 1.2 * strength)
             elif name == "irregular":
-                other.irregular = value + 0.15 + 0.5 * strength
+                other.irregular = value + 0.2 + 0.5 * strength
             elif name == "contrast":
-                other.contrast = value * (step * 1.15 if rng.random() < 0.5 else 1 / (step * 1.3))
+                other.contrast = value * (step * 1.4 if rng.random() < 0.5 else 1 / (step * 1.6))
             else:
                 setattr(other, name, value * step if rng.random() < 0.5 else value / step)
         return other

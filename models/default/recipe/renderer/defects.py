@@ -24,12 +24,13 @@ class Kind:
     words: tuple            # how captions call it
     everywhere: bool = False
     slender: bool = False   # a line
+    of_light: bool = False  # nothing but light
 
 
 def kind(name, *words, fits=lambda scene: True, weight=1.0, small=0.04, large=0.42, everywhere=False,
-         slender=False):
+         slender=False, of_light=False):
     def register(function):
-        KINDS[name] = Kind(name, function, fits, weight, small, large, (name, *words), everywhere, slender)
+        KINDS[name] = Kind(name, function, fits, weight, small, large, (name, *words), everywhere, slender, of_light)
         return function
     return register
 

@@ -250,7 +250,8 @@ def distortion(site):
     return Change(look, np.clip(alpha * 2, 0, 1))
 
 
-@kind("uneven brightness", "dark area", "bright area", "uneven area", "shading", weight=1.2, small=0.15, large=0.7)
+@kind("uneven brightness", "dark area", "bright area", "uneven area", "shading", weight=1.2, small=0.15, large=0.7,
+      of_light=True)
 def uneven(site):
     alpha = site.blob(ragged=0.2, edge=0.98)
     sign = -1 if site.rng.random() < 0.6 else 1

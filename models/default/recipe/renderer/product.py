@@ -87,7 +87,8 @@ class Product:
         everywhere = [k for k in fitting if k.everywhere]
         if everywhere and rng.random() < _GLOBAL_SHARE:
             return everywhere[0]
-        local = [k for k in fitting if not k.everywhere]
+        # Where good pieces are lit unevenly, uneven brightness is no defect.
+        local = [k for k in fitting if not k.everywhere and (self._vary["light"] < 0.6 or not k.of_light)]
         return pick(rng, local, [k.weight for k in local])
 
     def _try(self, view, look, setting, good, attempt):
@@ -102,7 +103,7 @@ class Product:
         difference = _difference(bad, good)
         if kind.everywhere:
             mask = np.ones((side, side), bool)
-            if difference.mean() < _VISIBLE:
+            if difference.mean() < max(_VISIBLE, 0.3 * min(40.0, float(good.std()))):
                 return None
         else:
             mask = _mask(difference, change.alpha)

@@ -60,7 +60,7 @@ class SurfaceScene(Scene):
         return surface.another(view.rng("unlike"), view.unlike) if view.unlike else surface
 
     def altered(self, rng, strength):
-        return {"surface": self.surface.altered(rng, strength)}
+        return {"surface": self.surface.altered(rng, strength, not self.free)}
 
     def with_gap(self, row, start, end):
         other = copy.copy(self.surface)
