@@ -115,7 +115,7 @@ class Site:
         ragged = rng.uniform(0.05, 0.6) if ragged is None else ragged
         edge = rng.uniform(0.05, 0.7) if edge is None else edge
         edge = min(0.98, max(edge, 2.5 / (size * self.n)))
-        flat = log_uniform(rng, 0.4, 1.0) if flat is None else flat
+        flat = log_uniform(rng, 0.25, 1.0) if flat is None else flat
         x, y = fields.turn(self.x, self.y, rng.uniform(0, np.pi))
         r = np.sqrt(x * x + (y / F(flat)) ** 2) * F(2.0 / size)
         cells = int(np.clip(2.5 / size, 3, self.n // 3))

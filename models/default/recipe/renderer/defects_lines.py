@@ -8,7 +8,7 @@ from .fields import F
 from .seeds import log_uniform
 
 
-@kind("scratch", "scratch mark", "scratches", "scrape", fits=is_solid, weight=1.5, small=0.04, large=0.6, slender=True)
+@kind("scratch", "scratch mark", "scratches", "scrape", fits=is_solid, weight=1.5, small=0.07, large=0.7, slender=True)
 def scratch(site):
     rng, n, steps = site.rng, site.n, 24
     angle, wiggle = rng.uniform(0, 2 * np.pi), rng.choice([0.0, 0.02, 0.07])
@@ -23,7 +23,7 @@ def scratch(site):
         lines.append((path, width * (0.5 + 0.6 * press), press))
     alpha = site.on_figure(strokes(n, lines))
     look, mode = site.look, rng.random()
-    look.colour = mix(look.colour, site.other_tone(dark=mode < 0.4, more=0.1), alpha)
+    look.colour = mix(look.colour, site.other_tone(dark=mode < 0.4, more=0.15), alpha)
     if rng.random() < 0.5:  # a raised lip beside the groove
         lip = np.roll(alpha, (1, 1), axis=(0, 1)) * (1 - alpha)
         look.colour = mix(look.colour, site.other_tone(dark=mode >= 0.4), lip * F(0.6))
@@ -47,7 +47,7 @@ def _branches(rng, start, length, angle, width, depth):
     return lines
 
 
-@kind("crack", "hairline crack", "fracture", "cracks", fits=is_solid, weight=1.4, small=0.05, large=0.6, slender=True)
+@kind("crack", "hairline crack", "fracture", "cracks", fits=is_solid, weight=1.4, small=0.08, large=0.6, slender=True)
 def crack(site):
     rng, n = site.rng, site.n
     angle = rng.uniform(0, 2 * np.pi)
@@ -57,7 +57,7 @@ def crack(site):
         lines += _branches(rng, (site.x0, site.y0), site.size * 0.6, angle + np.pi + rng.normal(0, 0.3), width, 1)
     alpha = site.on_figure(strokes(n, lines))
     look = site.look
-    look.colour = mix(look.colour, site.other_tone(dark=rng.random() < 0.85, more=0.15), alpha * F(rng.uniform(0.7, 1.0)))
+    look.colour = mix(look.colour, site.other_tone(dark=rng.random() < 0.85, more=0.2), alpha * F(rng.uniform(0.7, 1.0)))
     site.lift(-alpha * F(rng.uniform(0.3, 1.5) / n))
     return Change(look, alpha)
 

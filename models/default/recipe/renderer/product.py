@@ -95,7 +95,7 @@ class Product:
         kind = self._kind(generator(self.seed, "kind of defect", view.index, attempt // 4))
         rng = generator(self.seed, "defect", view.index, attempt)
         small = kind.small * (0.4 if rng.random() < 0.15 else 1.0)
-        size, strength = log_uniform(rng, small, kind.large), rng.beta(1.1, 1.6)
+        size, strength = log_uniform(rng, small, kind.large), rng.beta(1.2, 1.3)
         site = defects.Site(rng, self._scene, view, look.copy(), size, min(1.0, strength + 0.3 * (attempt % 4)))
         change = kind.apply(site)
         side = good.shape[0]
