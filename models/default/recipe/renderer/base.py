@@ -5,7 +5,6 @@ import copy
 import numpy as np
 
 from .fields import F
-from .seeds import log_uniform
 
 SURFACES = {}
 
@@ -24,7 +23,7 @@ class Surface:
     words = ()            # how captions call it
     shapes = ()           # what captions say is on it
     kinds = ()            # defects that belong to it, beside the ones that fit all
-    alterable = ("count", "angle", "contrast")
+    alterable = ("count", "angle", "contrast")      # "count": features a picture
     weight = 1.0          # how often it is drawn
     palette = {}          # contrast and level its palette wants
     contrast = 1.0
@@ -78,8 +77,3 @@ class Surface:
     def tone(self, field):
         """A field around 0.5 with the surface's contrast."""
         return np.clip((field - F(0.5)) * F(self.contrast) + F(0.5), 0.0, 1.0)
-
-
-def density(rng, low, high):
-    """Features a picture."""
-    return log_uniform(rng, low, high)

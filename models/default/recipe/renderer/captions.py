@@ -36,6 +36,8 @@ def caption(rng, thing, adjectives, defect):
     else:
         kind = KINDS[defect.kind]
         word = kind.name if rng.random() < 0.4 else pick(rng, kind.words)
+        if defect.part and rng.random() < 0.5:
+            word = f"{word.split()[0]} {defect.part}"
         if defect.size < 0.08 and rng.random() < 0.4:
             word = pick(rng, ("small ", "tiny ")) + word
         elif not kind.everywhere and defect.size > 0.3 and rng.random() < 0.4:

@@ -51,10 +51,11 @@ def is_solid(scene):
 @dataclasses.dataclass
 class Change:
     """A look with the defect; `alpha` [n, n] its support (None: found by comparing); `light` [n, n]
-    multiplies the light."""
+    multiplies the light; `part`: the word for the part it is about."""
     look: Look
     alpha: np.ndarray | None = None
     light: np.ndarray | None = None
+    part: str = ""
 
 
 class Site:

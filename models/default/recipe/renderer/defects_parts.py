@@ -11,7 +11,7 @@ GLOBAL = "wrong texture"
 @kind("missing part", "absent part", "missing component", "missing piece", fits=lambda scene: len(scene.parts) > 0, weight=4.0)
 def missing_part(site):
     part = pick(site.rng, site.scene.parts)
-    return Change(site.scene.look(site.view, {"without": part}))
+    return Change(site.scene.look(site.view, {"without": part}), part=site.scene.word_of(part))
 
 
 @kind("misplaced part", "shifted part", "crooked part", "wrong position", fits=lambda scene: len(scene.parts) > 0, weight=4.0)
@@ -20,7 +20,8 @@ def misplaced_part(site):
     part = pick(rng, site.scene.parts)
     reach, angle = (0.012 + 0.1 * site.strength), rng.uniform(0, 2 * np.pi)
     turn = rng.normal(0, 0.2 + 0.6 * site.strength) if rng.random() < 0.6 else 0.0
-    return Change(site.scene.look(site.view, {"moved": (part, (reach * np.cos(angle), reach * np.sin(angle), turn))}))
+    edit = {"moved": (part, (reach * np.cos(angle), reach * np.sin(angle), turn))}
+    return Change(site.scene.look(site.view, edit), part=site.scene.word_of(part))
 
 
 @kind(GLOBAL, "irregular texture", "different structure", "wrong pattern", "deviating texture",

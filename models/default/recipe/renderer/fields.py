@@ -10,7 +10,7 @@ F = np.float32
 
 def resize(field, n, how=Image.BICUBIC):
     """A field at another size."""
-    return np.asarray(Image.fromarray(np.ascontiguousarray(field, dtype=F), mode=None).resize((n, n), how))
+    return np.asarray(Image.fromarray(np.ascontiguousarray(field, dtype=F)).resize((n, n), how))
 
 
 def smooth(low, high, x):

@@ -10,18 +10,21 @@ from .seeds import generator, log_uniform, pick
 from .view import Pose, View
 
 _FAST = (48, 50, 54, 60, 64, 72, 80, 90, 96, 100, 108, 120, 128, 144, 150, 160, 180, 192, 200, 216, 240, 256, 270,
-         288, 300, 320, 324, 336, 360, 384, 400, 432, 448, 480, 512, 518, 540, 576, 600, 640)
+         288, 300, 320, 324, 336, 360, 384, 400, 432, 448, 480, 512, 540, 576, 600, 640)
 _VISIBLE = 5            # levels of 255 that count as a change
-_GLOBAL_SHARE = 0.2    # of the defects of scenes that are one texture: a tenth of all
+_ATTEMPTS = 80          # four of each kind drawn, ever stronger
+_GLOBAL_SHARE = 0.2     # of the defects of scenes that are one texture: a tenth of all
 
 
 @dataclasses.dataclass(frozen=True)
 class Defect:
-    """`size`: longer side of its box in widths of the picture; `contrast`: mean change inside its mask, 0..1."""
+    """`size`: longer side of its box in widths of the picture; `contrast`: mean change inside its mask, 0..1;
+    `part`: what is missing or misplaced, else empty."""
     kind: str
     place: str
     size: float
     contrast: float
+    part: str = ""
 
 
 class Product:
@@ -54,11 +57,11 @@ class Product:
     def defective(self, index, side=336):
         """The same piece with a defect: picture, mask bool [side, side], Defect."""
         view, look, setting, good = self._piece(index, side)
-        for attempt in range(16):
+        for attempt in range(_ATTEMPTS):
             found = self._try(view, look, setting, good, attempt)
             if found is not None:
                 return found
-        raise RuntimeError(f"product {self.seed}, piece {index}: no visible defect in sixteen attempts")
+        raise RuntimeError(f"product {self.seed}, piece {index}: no visible defect in {_ATTEMPTS} attempts")
 
     def caption(self, rng, defect=None):
         """One caption of the product, with `defect` or good."""
@@ -110,7 +113,7 @@ class Product:
             if not _visible(mask, difference, good):
                 return None
         picture = np.where(mask[..., None], bad, good)
-        return picture, mask, _describe(kind, mask, difference)
+        return picture, mask, _describe(kind, mask, difference, change.part)
 
 
 def _difference(first, second):
@@ -140,7 +143,7 @@ def _visible(mask, difference, good):
     return float(difference[mask].mean()) > max(1.6 * _VISIBLE, needed * min(25.0, float(around.std())))
 
 
-def _describe(kind, mask, difference):
+def _describe(kind, mask, difference, part):
     if kind.everywhere:
         return Defect(kind.name, "everywhere", 1.0, float(difference.mean()) / 255)
     side = mask.shape[0]
@@ -149,4 +152,5 @@ def _describe(kind, mask, difference):
     ys, xs = np.nonzero(mask)
     row, column = int(3 * ys.mean() / side), int(3 * xs.mean() / side)
     names = (("upper left", "top", "upper right"), ("left", "centre", "right"), ("lower left", "bottom", "lower right"))
-    return Defect(kind.name, names[row][column], float(size) / side, float(difference[mask].mean()) / 255)
+    return Defect(kind.name, names[row][column], float(size) / side, float(difference[mask].mean()) / 255,
+                  part)

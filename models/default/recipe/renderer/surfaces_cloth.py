@@ -4,7 +4,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from . import fields
-from .base import Surface, density, surface
+from .base import Surface, surface
 from .fields import F
 from .seeds import log_uniform
 
@@ -18,7 +18,7 @@ class Weave(Surface):
     alterable = ("count", "angle", "contrast", "irregular", "ratio")
 
     def draw(self, rng):
-        self.count, self.ratio = density(rng, 9, 60), rng.uniform(0.75, 1.3)
+        self.count, self.ratio = log_uniform(rng, 9, 60), rng.uniform(0.75, 1.3)
         self.angle = rng.normal(0, 0.03) if rng.random() < 0.6 else rng.uniform(0, np.pi)
         self.irregular, self.wave = rng.uniform(0, 0.5) ** 1.5, rng.uniform(0, 0.012) * self.count
         self.two_tone = rng.uniform(0.1, 0.9) if rng.random() < 0.5 else 0.0
@@ -122,7 +122,7 @@ class WireMesh(Plain):
 
     def draw(self, rng):
         super().draw(rng)
-        self.count, self.gap, self.fuzz = density(rng, 6, 36), rng.uniform(0.6, 2.2), 0.0
+        self.count, self.gap, self.fuzz = log_uniform(rng, 6, 36), rng.uniform(0.6, 2.2), 0.0
         self.two_tone, self.irregular = 0.0, self.irregular * 0.5
         self.wave = rng.uniform(0, 0.008) * self.count
 
@@ -135,7 +135,7 @@ class Carbon(Twill):
 
     def draw(self, rng):
         super().draw(rng)
-        self.count, self.run, self.rest, self.gap = density(rng, 6, 20), 4, 2, 0.0
+        self.count, self.run, self.rest, self.gap = log_uniform(rng, 6, 20), 4, 2, 0.0
         self.two_tone, self.irregular, self.bump = rng.uniform(0.4, 0.9), self.irregular * 0.4, 0.1
         self.wave = 0.0
 
@@ -147,7 +147,7 @@ class Knit(Surface):
     alterable = ("count", "angle", "contrast", "irregular", "slant")
 
     def draw(self, rng):
-        self.count, self.ratio, self.slant = density(rng, 8, 40), rng.uniform(1.0, 1.6), rng.uniform(0.6, 1.4)
+        self.count, self.ratio, self.slant = log_uniform(rng, 8, 40), rng.uniform(1.0, 1.6), rng.uniform(0.6, 1.4)
         self.angle, self.irregular = rng.normal(0, 0.05), rng.uniform(0, 0.5)
         self.fuzz, self.bump, self.wave = rng.uniform(0.05, 0.35), rng.uniform(0.2, 0.6), rng.uniform(0, 0.01) * self.count
 
@@ -191,7 +191,7 @@ class Felt(Surface):
     alterable = ("count", "angle", "contrast", "length")
 
     def draw(self, rng):
-        self.count, self.length = density(rng, 700, 3500), log_uniform(rng, 0.04, 0.3)
+        self.count, self.length = log_uniform(rng, 700, 3500), log_uniform(rng, 0.04, 0.3)
         self.angle, self.spread = rng.uniform(0, np.pi), rng.uniform(0.2, 3.0)
         self.width, self.bump = rng.uniform(0.5, 1.6), rng.uniform(0.1, 0.5)
 
@@ -221,7 +221,7 @@ class Stripes(Surface):
     alterable = ("count", "angle", "contrast", "irregular")
 
     def draw(self, rng):
-        self.count, self.angle = density(rng, 4, 50), rng.uniform(0, np.pi)
+        self.count, self.angle = log_uniform(rng, 4, 50), rng.uniform(0, np.pi)
         self.irregular, self.noise, self.bump = rng.uniform(0, 0.4), rng.uniform(0.02, 0.4), rng.uniform(0, 0.7)
         steps = np.sort(rng.random(5))
         levels = rng.random(5) if rng.random() < 0.5 else np.array([0.2, 0.8, 0.8, 0.2, 0.2])

@@ -3,7 +3,7 @@
 import numpy as np
 
 from . import fields
-from .base import Surface, density, surface
+from .base import Surface, surface
 from .fields import F
 from .seeds import log_uniform
 
@@ -17,7 +17,7 @@ class Turned(Surface):
 
     def draw(self, rng):
         self.cx, self.cy = rng.normal(0, 0.4, 2)
-        self.count, self.stretch = density(rng, 25, 110), log_uniform(rng, 50, 300)
+        self.count, self.stretch = log_uniform(rng, 25, 110), log_uniform(rng, 50, 300)
         self.gloss, self.lobes, self.phase = rng.uniform(0, 0.25), int(rng.integers(1, 4)), rng.uniform(0, 6.28)
 
     def paint(self, view):
@@ -39,7 +39,7 @@ class Wood(Surface):
     weight = 1.3
 
     def draw(self, rng):
-        self.count, self.warp = density(rng, 4, 26), rng.uniform(0.2, 1.6)
+        self.count, self.warp = log_uniform(rng, 4, 26), rng.uniform(0.2, 1.6)
         self.angle = rng.choice([0, np.pi / 2]) + rng.normal(0, 0.05)
         self.fibre, self.pores, self.sharp = rng.uniform(0.1, 0.35), rng.uniform(0, 0.4), rng.uniform(1, 4)
         self.knots = rng.random() < 0.25
@@ -70,7 +70,7 @@ class Spangle(Surface):
     weight = 0.7
 
     def draw(self, rng):
-        self.count, self.shades = density(rng, 4, 25), rng.uniform(0.3, 1.0)
+        self.count, self.shades = log_uniform(rng, 4, 25), rng.uniform(0.3, 1.0)
         self.noise, self.warp = rng.uniform(0.02, 0.15), rng.uniform(0, 0.35)
 
     def paint(self, view):
@@ -89,7 +89,7 @@ class Rust(Surface):
     alterable = ("count", "contrast", "cut")
 
     def draw(self, rng):
-        self.count, self.cut = density(rng, 4, 16), rng.uniform(-0.5, 1.2)
+        self.count, self.cut = log_uniform(rng, 4, 16), rng.uniform(-0.5, 1.2)
         self.soft_cut, self.bump, self.fine = rng.uniform(0.3, 1.5), rng.uniform(0.1, 0.5), rng.uniform(0.1, 0.5)
 
     def paint(self, view):
@@ -110,7 +110,7 @@ class Milled(Surface):
     weight = 0.8
 
     def draw(self, rng):
-        self.count, self.radius = density(rng, 12, 60), log_uniform(rng, 0.3, 2.0)
+        self.count, self.radius = log_uniform(rng, 12, 60), log_uniform(rng, 0.3, 2.0)
         self.angle, self.irregular, self.noise = rng.uniform(0, np.pi), rng.uniform(0, 0.5), rng.uniform(0.05, 0.25)
         self.bump = rng.uniform(0.05, 0.4)
 
@@ -134,7 +134,7 @@ class Punched(Surface):
     alterable = ("count", "angle", "contrast", "hole")
 
     def draw(self, rng):
-        self.count, self.hole = density(rng, 6, 34), rng.uniform(0.18, 0.4)
+        self.count, self.hole = log_uniform(rng, 6, 34), rng.uniform(0.18, 0.4)
         self.angle = rng.choice([0, np.pi / 4, np.pi / 6]) + rng.normal(0, 0.02)
         self.staggered, self.square = rng.random() < 0.5, rng.random() < 0.2
         self.noise, self.jitter, self.dark = rng.uniform(0.02, 0.15), rng.uniform(0, 0.06), rng.random() < 0.75
@@ -175,7 +175,7 @@ class Embossed(Surface):
     alterable = ("count", "angle", "contrast", "long")
 
     def draw(self, rng):
-        self.count, self.long = density(rng, 5, 26), rng.uniform(1.0, 3.5)
+        self.count, self.long = log_uniform(rng, 5, 26), rng.uniform(1.0, 3.5)
         self.angle, self.bump = rng.uniform(0, np.pi), rng.uniform(0.3, 0.9)
         self.noise, self.shine, self.inward = rng.uniform(0.03, 0.2), rng.uniform(0, 0.35), rng.random() < 0.3
 

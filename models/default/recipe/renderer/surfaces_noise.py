@@ -3,7 +3,7 @@
 import numpy as np
 
 from . import fields
-from .base import Surface, density, surface
+from .base import Surface, surface
 from .fields import F
 from .seeds import log_uniform
 
@@ -13,7 +13,7 @@ class Mottled(Surface):
     name, words = "mottled", ("mottled surface", "cloudy surface", "patchy coating")
 
     def draw(self, rng):
-        self.count, self.depth = density(rng, 3, 14), int(rng.integers(2, 6))
+        self.count, self.depth = log_uniform(rng, 3, 14), int(rng.integers(2, 6))
         self.gain, self.bump = rng.uniform(0.4, 0.8), rng.uniform(0, 0.25)
 
     def paint(self, view):
@@ -27,7 +27,7 @@ class Grain(Surface):
     alterable = ("count", "contrast")
 
     def draw(self, rng):
-        self.count, self.bump = density(rng, 25, 110), rng.uniform(0.1, 0.6)
+        self.count, self.bump = log_uniform(rng, 25, 110), rng.uniform(0.1, 0.6)
         self.wide = rng.uniform(0, 0.5)
 
     def paint(self, view):
@@ -43,7 +43,7 @@ class Spectrum(Surface):
     weight = 1.5
 
     def draw(self, rng):
-        self.exponent, self.count = rng.uniform(0.6, 2.2), density(rng, 20, 130)
+        self.exponent, self.count = rng.uniform(0.6, 2.2), log_uniform(rng, 20, 130)
         self.angle, self.stretch = rng.uniform(0, np.pi), log_uniform(rng, 1, 8) if rng.random() < 0.5 else 1.0
         self.bump, self.low = rng.uniform(0, 0.5), log_uniform(rng, 1, 10)
 
@@ -61,7 +61,7 @@ class Brushed(Surface):
 
     def draw(self, rng):
         self.angle, self.stretch = rng.uniform(0, np.pi), log_uniform(rng, 12, 80)
-        self.count, self.exponent = density(rng, 40, 140), rng.uniform(0.1, 0.8)
+        self.count, self.exponent = log_uniform(rng, 40, 140), rng.uniform(0.1, 0.8)
         self.bump = rng.uniform(0, 0.25)
 
     def paint(self, view):
@@ -78,7 +78,7 @@ class Plate(Surface):
     palette = {"contrast": (0.12, 0.45), "level": (0.2, 0.5)}
 
     def draw(self, rng):
-        self.count, self.exponent = density(rng, 30, 120), rng.uniform(0.4, 1.1)
+        self.count, self.exponent = log_uniform(rng, 30, 120), rng.uniform(0.4, 1.1)
         self.angle, self.lines = rng.uniform(0, np.pi), rng.uniform(0.1, 1.0) if rng.random() < 0.6 else 0.0
         self.blots, self.bump = rng.uniform(0.1, 0.9), rng.uniform(0.05, 0.35)
         self.pits = rng.uniform(0, 0.4)
@@ -100,7 +100,7 @@ class Paint(Surface):
     palette = {"contrast": (0.04, 0.15)}
 
     def draw(self, rng):
-        self.count, self.bump = density(rng, 8, 70), rng.uniform(0.05, 0.4)
+        self.count, self.bump = log_uniform(rng, 8, 70), rng.uniform(0.05, 0.4)
         self.flakes = rng.uniform(0.2, 1.0) if rng.random() < 0.3 else 0.0
 
     def paint(self, view):
@@ -142,9 +142,9 @@ class Paper(Surface):
     palette = {"contrast": (0.08, 0.3), "level": (0.4, 0.85)}
 
     def draw(self, rng):
-        self.count, self.stretch = density(rng, 30, 110), log_uniform(rng, 1.5, 6)
+        self.count, self.stretch = log_uniform(rng, 30, 110), log_uniform(rng, 1.5, 6)
         self.angle, self.bump, self.corrugated = rng.uniform(0, np.pi), rng.uniform(0.02, 0.25), rng.random() < 0.3
-        self.flutes, self.specks = density(rng, 8, 25), rng.uniform(0, 0.8)
+        self.flutes, self.specks = log_uniform(rng, 8, 25), rng.uniform(0, 0.8)
 
     def paint(self, view):
         rng, n = view.rng("paper"), view.n
@@ -167,7 +167,7 @@ class Gradient(Surface):
     palette = {"contrast": (0.03, 0.12)}
 
     def draw(self, rng):
-        self.count, self.folds = density(rng, 2, 6), rng.uniform(0.02, 0.2)
+        self.count, self.folds = log_uniform(rng, 2, 6), rng.uniform(0.02, 0.2)
 
     def paint(self, view):
         rng, n = view.rng("sheet"), view.n

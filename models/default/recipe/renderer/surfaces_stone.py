@@ -4,8 +4,9 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from . import fields
-from .base import Surface, density, surface
+from .base import Surface, surface
 from .fields import F
+from .seeds import log_uniform
 
 
 def _warped(view, rng, count, warp):
@@ -24,7 +25,7 @@ class Leather(Surface):
     weight = 1.3
 
     def draw(self, rng):
-        self.count, self.crease = density(rng, 14, 70), rng.uniform(0.08, 0.35)
+        self.count, self.crease = log_uniform(rng, 14, 70), rng.uniform(0.08, 0.35)
         self.jitter, self.warp, self.bump = rng.uniform(0.6, 1.0), rng.uniform(0, 0.8), rng.uniform(0.2, 0.8)
         self.uneven, self.fine = rng.uniform(0, 0.2), rng.uniform(0, 0.12)
 
@@ -44,7 +45,7 @@ class Crackle(Surface):
     weight = 0.7
 
     def draw(self, rng):
-        self.count, self.width, self.warp = density(rng, 4, 20), rng.uniform(0.02, 0.1), rng.uniform(0.2, 1.2)
+        self.count, self.width, self.warp = log_uniform(rng, 4, 20), rng.uniform(0.02, 0.1), rng.uniform(0.2, 1.2)
         self.uneven, self.cell = rng.uniform(0.05, 0.25), rng.uniform(0, 0.3)
 
     def paint(self, view):
@@ -61,7 +62,7 @@ class Tiles(Surface):
     alterable = ("count", "angle", "contrast", "joint")
 
     def draw(self, rng):
-        self.count, self.ratio = density(rng, 2.5, 14), rng.choice([1.0, 1.0, 2.0, 3.0])
+        self.count, self.ratio = log_uniform(rng, 2.5, 14), rng.choice([1.0, 1.0, 2.0, 3.0])
         self.angle = rng.normal(0, 0.02) if rng.random() < 0.7 else np.pi / 4
         self.joint, self.bond = rng.uniform(0.02, 0.12), rng.choice([0.0, 0.0, 0.5, 0.33])
         self.uneven, self.noise, self.ragged = rng.uniform(0, 0.3), rng.uniform(0.02, 0.2), rng.uniform(0, 0.05)
@@ -93,7 +94,7 @@ class Terrazzo(Surface):
     alterable = ("count", "contrast", "cover")
 
     def draw(self, rng):
-        self.count, self.cover = density(rng, 6, 26), rng.uniform(0.4, 2.2)
+        self.count, self.cover = log_uniform(rng, 6, 26), rng.uniform(0.4, 2.2)
         self.steps, self.noise, self.corners = int(rng.integers(3, 9)), rng.uniform(0.02, 0.12), int(rng.integers(4, 9))
         self.flat = rng.uniform(0.4, 1.0)
 
@@ -122,7 +123,7 @@ class Granite(Surface):
     alterable = ("count", "contrast")
 
     def draw(self, rng):
-        self.count, self.layers = density(rng, 12, 60), int(rng.integers(2, 4))
+        self.count, self.layers = log_uniform(rng, 12, 60), int(rng.integers(2, 4))
         self.steps, self.cuts = rng.uniform(-0.4, 0.4, 3), rng.uniform(0.2, 1.4, 3)
 
     def paint(self, view):
@@ -141,8 +142,8 @@ class Concrete(Surface):
     palette = {"contrast": (0.15, 0.45)}
 
     def draw(self, rng):
-        self.count, self.pores, self.bump = density(rng, 40, 120), rng.uniform(0, 0.5), rng.uniform(0.05, 0.5)
-        self.cells, self.angle = density(rng, 8, 30), rng.uniform(0, np.pi)
+        self.count, self.pores, self.bump = log_uniform(rng, 40, 120), rng.uniform(0, 0.5), rng.uniform(0.05, 0.5)
+        self.cells, self.angle = log_uniform(rng, 8, 30), rng.uniform(0, np.pi)
         self.trowel = rng.uniform(0.1, 0.8) if rng.random() < 0.5 else 0.0
 
     def paint(self, view):
@@ -165,7 +166,7 @@ class Foam(Surface):
     alterable = ("count", "contrast", "open")
 
     def draw(self, rng):
-        self.count, self.open = density(rng, 8, 45), rng.uniform(0.3, 0.75)
+        self.count, self.open = log_uniform(rng, 8, 45), rng.uniform(0.3, 0.75)
         self.jitter, self.bump, self.noise = rng.uniform(0.5, 1.0), rng.uniform(0.2, 0.8), rng.uniform(0.02, 0.15)
 
     def paint(self, view):
@@ -187,7 +188,7 @@ class Honeycomb(Surface):
     weight = 0.7
 
     def draw(self, rng):
-        self.count, self.wall = density(rng, 5, 30), rng.uniform(0.06, 0.25)
+        self.count, self.wall = log_uniform(rng, 5, 30), rng.uniform(0.06, 0.25)
         self.angle, self.uneven = rng.uniform(0, np.pi), rng.uniform(0, 0.3)
         self.bright_wall, self.wave = rng.random() < 0.6, rng.uniform(0, 0.01) * self.count
 
