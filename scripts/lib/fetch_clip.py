@@ -19,6 +19,7 @@ OTHER_BYTES = 4 << 30  # at most, of an archive whose size is not known
 
 # For CLIP alone: no learnt contexts, no adapters, no text linear.
 PLAIN = {
+    "description": "CLIP ViT-L/14@336 alone, with fixed prompts.",
     "model": "sparc",
     "adapter": {"type": "none"},
     "fusion_dim": None,
@@ -124,7 +125,7 @@ def write_learnt(folder, checkpoint, config):
 # The directory -------------------------------------------------------------------------------------
 
 def write_readme(folder, source, published):
-    what = ("OpenAI's CLIP ViT-L/14@336, published under the MIT licence" if published
+    what = ("OpenAI's CLIP ViT-L/14@336, whose repository is under the MIT licence" if published
             else "a CLIP of the sizes of ViT-L/14@336")
     (folder / "README.md").write_text(f"""# {folder.resolve().name}
 
@@ -161,8 +162,7 @@ def arguments_of(argv):
     return arguments
 
 
-def main(argv=None, source=VIT_L_14_336):
-    arguments = arguments_of(argv)
+def make(arguments, source):
     folder = arguments.out
     if arguments.url:
         source = dataclasses.replace(source, url=arguments.url)
@@ -183,6 +183,16 @@ def main(argv=None, source=VIT_L_14_336):
     write_readme(folder, source, published=arguments.sha256 is None)
     write_json(folder / "config.json", config)  # last: with it the directory is whole
     say(f"{folder} is {state(folder, arguments.plain)}")
+
+
+def main(argv=None, source=VIT_L_14_336):
+    arguments = arguments_of(argv)
+    try:
+        make(arguments, source)
+    except (OSError, SafetensorError) as error:  # such as a full disk
+        fail(error)
+    except KeyboardInterrupt:
+        fail("interrupted; run it again to go on")
 
 
 if __name__ == "__main__":

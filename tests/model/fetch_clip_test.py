@@ -299,6 +299,17 @@ class Learnt(FetchTest):
                          ({"type": "none"}, None, "fixed", 64))
 
 
+class Folder(FetchTest):
+    def test_a_folder_that_cannot_be_written_is_named(self):
+        self.out.write_text("a file")
+        self.refuse("clip", "--from", FORMATS)
+
+    def test_an_interrupted_run_says_that_it_can_go_on(self):
+        with mock.patch("fetching.file_sha256", side_effect=KeyboardInterrupt):
+            self.refuse("go on", answers=[serve()])
+        self.assertEqual(self.left(), [DIGEST[:16] + ".part"])
+
+
 class Command(unittest.TestCase):
     def test_the_archive_is_the_one_whose_address_names_its_digest(self):
         source = fetch_clip.VIT_L_14_336
