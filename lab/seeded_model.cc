@@ -90,8 +90,9 @@ std::optional<Range> RangeOf(const std::string& name, const std::vector<int64_t>
   if (EndsWith(name, ".bias")) return Range{0, 1.0F / 32};
   if (shape.size() != 2) return std::nullopt;
   const int64_t columns = shape[1];
-  if (EndsWith(name, ".in_proj_weight") || EndsWith(name, ".out_proj.weight") ||
-      EndsWith(name, ".c_fc.weight") || EndsWith(name, ".cpb_mlp.2.weight")) {
+  if (Contains(name, ".level_projections.") || EndsWith(name, ".in_proj_weight") ||
+      EndsWith(name, ".out_proj.weight") || EndsWith(name, ".c_fc.weight") ||
+      EndsWith(name, ".cpb_mlp.2.weight")) {
     return Range{0, Over(2.0, columns)};
   }
   const bool adapter_layer = Contains(name, ".layers.") && weight;

@@ -46,6 +46,7 @@ absl::Status ReadVision(const json* object, VisionConfig& vision) {
   vision.quick_gelu = fields.Bool("quick_gelu", true);
   vision.layer_norm_eps = fields.Number("layer_norm_eps", 1e-12, 0.1, 1e-5);
   vision.projection = fields.Bool("projection", true);
+  vision.level_projections = fields.Bool("level_projections", false);
   if (fields.ok() && vision.image_size % vision.patch_size != 0) {
     fields.Fail("image_size", absl::StrCat(vision.image_size, " is not a multiple of patch_size ",
                                            vision.patch_size));
@@ -253,7 +254,7 @@ absl::Status ReadTop(const json& root, ModelConfig& config) {
   HFWA_RETURN_IF_ERROR(ReadAdapter(adapter, config.adapter));
   HFWA_RETURN_IF_ERROR(ReadPrompt(prompt, config.prompt));
 
-  const bool projection = config.vision.projection;
+  const bool projection = config.vision.projection || config.vision.level_projections;
   config.embed_dim = static_cast<int>(
       fields.Int("embed_dim", 1, kMaxSize,
                  projection ? std::nullopt : std::optional<int64_t>(config.vision.width)));

@@ -24,6 +24,9 @@ struct VisionConfig {
   bool quick_gelu = true;      // else exact (erf) GELU
   double layer_norm_eps = 1e-5;
   bool projection = true;  // CLIP's visual.proj and ln_post; else tokens are used as they are
+  // Each level's patch tokens go through an affine map of their own, and visual.proj through the
+  // image feature alone.
+  bool level_projections = false;
 
   int grid() const { return image_size / patch_size; }
   int patches() const { return grid() * grid(); }
@@ -98,6 +101,7 @@ struct ModelConfig {
 //   name ("")  model ("anomaly_clip" | "sparc")  embed_dim (vision.width if there is no projection)
 //   vision          width layers heads (width/64) patch_size image_size pre_norm_layer (true)
 //                   quick_gelu (true) layer_norm_eps (1e-5) projection (true)
+//                   level_projections (false)
 //   text            width layers heads (width/64) vocab_size context_length; absent or null:
 //                   few-shot only
 //   taps            distinct; negative ones count from the end (residual: ascending, none negative)

@@ -30,7 +30,8 @@ class FrozenSource {
 };
 
 // Opens what the directory holds: weights.safetensors (OpenAI's names), model.safetensors or
-// model.safetensors.index.json (Hugging Face's), or vit.safetensors (timm's). INVALID_ARGUMENT when
+// model.safetensors.index.json (Hugging Face's), or vit.safetensors (timm's), with
+// additions.safetensors (OpenAI's names) laid over it where there is one. INVALID_ARGUMENT when
 // it holds more than one of them or the configuration does not fit the naming, NOT_FOUND when it
 // holds none.
 absl::StatusOr<std::unique_ptr<FrozenSource>> OpenFrozenSource(const std::string& directory,

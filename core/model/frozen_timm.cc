@@ -40,6 +40,8 @@ class TimmSource final : public FrozenSource {
       if (name == "visual.conv1.weight") return Widened("patch_embed.proj.weight");
       if (name == "visual.class_embedding") return Flat("cls_token", {width_});
       if (name == "visual.positional_embedding") return Positions();
+      if (name == "visual.ln_post.weight") return Flat("norm.weight", {width_});
+      if (name == "visual.ln_post.bias") return Flat("norm.bias", {width_});
       return InBlock(name);
     } catch (const c10::Error& error) {
       return absl::InvalidArgumentError(
@@ -113,11 +115,9 @@ class TimmSource final : public FrozenSource {
 absl::StatusOr<std::unique_ptr<FrozenSource>> OpenTimmSource(const std::string& path,
                                                              const ModelConfig& config) {
   const VisionConfig& vision = config.vision;
-  if (vision.pre_norm_layer || vision.quick_gelu || vision.projection || config.has_language()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(path,
-                     ": timm's names need vision.pre_norm_layer, vision.quick_gelu and "
-                     "vision.projection false and no text section"));
+  if (vision.pre_norm_layer || vision.quick_gelu) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        path, ": timm's names need vision.pre_norm_layer and vision.quick_gelu false"));
   }
   HFWA_ASSIGN_OR_RETURN(SafetensorsFile file, SafetensorsFile::Open(path));
   for (const auto& [name, view] : file.tensors()) {

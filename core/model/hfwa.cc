@@ -202,7 +202,7 @@ ForwardResult Hfwa::Impl::Forward(const at::Tensor& images, const at::Tensor& cl
     Emit(options_.trace, absl::StrCat("tap.", level), x);
     kernels::Tokens patches = kernels_->TokensOf(x.slice(1, 1));
     if (parts.tokens) {
-      const at::Tensor projected = tower_->Project(patches);
+      const at::Tensor projected = tower_->Project(level, patches);
       if (options_.trace) options_.trace(absl::StrCat("patches.", level), projected.to(at::kFloat));
       at::Tensor unit = result.tokens.select(1, level);
       kernels_->ToUnitLength(projected, unit);
@@ -227,7 +227,7 @@ ForwardResult Hfwa::Impl::Forward(const at::Tensor& images, const at::Tensor& cl
 
 at::Tensor Hfwa::Impl::LanguageDiff(int level, const kernels::Tokens& adapted,
                                     const at::Tensor& pairs) const {
-  const at::Tensor features = tower_->Project(adapted);
+  const at::Tensor features = tower_->Project(level, adapted);
   if (options_.trace)
     options_.trace(absl::StrCat("patch_features.", level), features.to(at::kFloat));
   const int64_t grid = config_.vision.grid();

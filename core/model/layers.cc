@@ -4,6 +4,7 @@
 
 #include <ATen/ATen.h>
 
+#include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
 
 namespace hfwa::model {
@@ -15,6 +16,23 @@ absl::StatusOr<kernels::LinearWeights> LoadLinear(const Weights& weights, const 
   if (bias) {
     HFWA_ASSIGN_OR_RETURN(linear.bias, weights.Get(name + ".bias", {out}));
   }
+  return linear;
+}
+
+absl::StatusOr<kernels::LinearWeights> LoadTokenProjection(const ModelConfig& config,
+                                                           const Weights& weights, int level) {
+  kernels::LinearWeights linear;
+  const int width = config.vision.width;
+  if (config.vision.level_projections) {
+    HFWA_ASSIGN_OR_RETURN(linear,
+                          LoadLinear(weights, absl::StrCat("visual.level_projections.", level),
+                                     config.embed_dim, width, /*bias=*/true));
+  } else {
+    HFWA_ASSIGN_OR_RETURN(const at::Tensor projection,
+                          weights.Get("visual.proj", {width, config.embed_dim}));
+    linear.weight = projection.t();
+  }
+  linear.sensitive = true;
   return linear;
 }
 

@@ -15,6 +15,12 @@ namespace hfwa::model {
 absl::StatusOr<kernels::LinearWeights> LoadLinear(const Weights& weights, const std::string& name,
                                                   int out, int in, bool bias);
 
+// What a level's patch tokens are multiplied by to be compared (VisionTower::Project):
+// visual.level_projections.LEVEL [E, W] with its bias, or visual.proj, transposed. The
+// configuration has one of them.
+absl::StatusOr<kernels::LinearWeights> LoadTokenProjection(const ModelConfig& config,
+                                                           const Weights& weights, int level);
+
 // NAME.weight and NAME.bias, both [width], on the kernels' device.
 absl::StatusOr<kernels::Norm> LoadNorm(const Weights& weights, const std::string& name, int width,
                                        double eps, const kernels::Kernels& kernels);

@@ -40,6 +40,11 @@ absl::Status VisionTower::LoadTensors(const Weights& weights) {
                           weights.Get("visual.proj", {width, config_.embed_dim}));
     proj_ = kernels_.PackLinear({proj.t(), {}, /*sensitive=*/true});
   }
+  for (int level = 0; vision.level_projections && level < config_.levels(); ++level) {
+    HFWA_ASSIGN_OR_RETURN(const kernels::LinearWeights projection,
+                          LoadTokenProjection(config_, weights, level));
+    level_projections_.push_back(kernels_.PackLinear(projection));
+  }
   if (config_.has_language()) {
     HFWA_ASSIGN_OR_RETURN(
         ln_post_, LoadNorm(weights, "visual.ln_post", width, vision.layer_norm_eps, kernels_));
@@ -128,15 +133,16 @@ at::Tensor VisionTower::ApplyBlocks(at::Tensor x, int blocks) const {
 }
 
 at::Tensor VisionTower::ImageFeature(const at::Tensor& class_tokens) const {
-  return Project(kernels_.LayerNorm(class_tokens, ln_post_)).to(at::kFloat);
+  return proj_->Apply(kernels_.LayerNorm(class_tokens, ln_post_)).to(at::kFloat);
 }
 
-at::Tensor VisionTower::Project(const at::Tensor& x) const {
-  return proj_ == nullptr ? x : proj_->Apply(x);
+const kernels::Linear* VisionTower::ProjectionOf(int level) const {
+  return level_projections_.empty() ? proj_.get() : level_projections_[level].get();
 }
 
-at::Tensor VisionTower::Project(const kernels::Tokens& x) const {
-  return proj_ == nullptr ? x.value : proj_->Apply(x.for_linear);
+at::Tensor VisionTower::Project(int level, const kernels::Tokens& x) const {
+  const kernels::Linear* projection = ProjectionOf(level);
+  return projection == nullptr ? x.value : projection->Apply(x.for_linear);
 }
 
 }  // namespace hfwa::model

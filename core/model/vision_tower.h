@@ -47,9 +47,10 @@ class VisionTower {
   // Image features of class tokens [B, W]: ln_post, then the projection. [B, E] fp32.
   at::Tensor ImageFeature(const at::Tensor& class_tokens) const;
 
-  // x @ visual.proj in the compute type, or x itself where the tower has no projection.
+  // Patch tokens of a level, adapted or not, in the space they are compared in: x @ visual.proj,
+  // the level's own affine map of x, or x itself where the tower has neither; in the compute type.
   // [B, L, W] -> [B, L, E].
-  at::Tensor Project(const kernels::Tokens& x) const;
+  at::Tensor Project(int level, const kernels::Tokens& x) const;
 
   // Output projection of a block's attention.
   const std::shared_ptr<const kernels::Linear>& out_proj(int block) const {
@@ -63,7 +64,7 @@ class VisionTower {
   at::Tensor EmbedPatches(const at::Tensor& images) const;  // [B, L, W]
   at::Tensor Run(const at::Tensor& images, bool want_image_feature, bool from_values,
                  const TapVisitor& visit, const Trace& trace) const;
-  at::Tensor Project(const at::Tensor& x) const;
+  const kernels::Linear* ProjectionOf(int level) const;  // null: tokens are used as they are
 
   const ModelConfig config_;
   const kernels::Kernels& kernels_;
@@ -74,6 +75,7 @@ class VisionTower {
   kernels::Norm ln_post_;
   std::vector<TransformerBlock> blocks_;
   std::unique_ptr<kernels::Linear> proj_;
+  std::vector<std::unique_ptr<kernels::Linear>> level_projections_;
 };
 
 }  // namespace hfwa::model

@@ -54,6 +54,11 @@ class SpecList {
     if (vision.pre_norm_layer) AddNorm("visual.ln_pre", width);
     AddBlocks("visual.transformer.resblocks", config.vision_blocks(), width);
     if (vision.projection) Add("visual.proj", {width, config.embed_dim});
+    for (int level = 0; vision.level_projections && level < config.levels(); ++level) {
+      const std::string at = absl::StrCat("visual.level_projections.", level);
+      Add(at + ".weight", {config.embed_dim, width});
+      Add(at + ".bias", {config.embed_dim});
+    }
     if (config.has_language()) AddNorm("visual.ln_post", width);
   }
   void AddText(const ModelConfig& config) {

@@ -74,6 +74,8 @@ struct ModelFiles {
 //                          model.safetensors.index.json and its shards) with Hugging Face's; or
 //                          vit.safetensors with timm's (LayerScale folded, int8 with scales
 //                          widened)
+//   additions.safetensors  more of the frozen part, by OpenAI's names, for a tower that was made
+//                          for something else: projections, text tower; what it holds goes first
 //   learned.safetensors    the learnt part (not read where the configuration has nothing learnt)
 //   merges.txt(.gz) or bpe_simple_vocab_16e6.txt.gz
 // Errors are INVALID_ARGUMENT or NOT_FOUND and name the file.

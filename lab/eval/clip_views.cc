@@ -36,7 +36,7 @@ at::Tensor LookWith(decltype(&model::VisionTower::Forward) pass, const model::Hf
                               at::device(kernels.device()).dtype(at::kFloat));
   const auto visit = [&](int level, at::Tensor& x) {
     at::Tensor unit = rows.narrow(1, 1 + level * patches, patches);
-    kernels.ToUnitLength(tower.Project(kernels.TokensOf(x.slice(1, 1))), unit);
+    kernels.ToUnitLength(tower.Project(level, kernels.TokensOf(x.slice(1, 1))), unit);
   };
   const at::Tensor feature =
       (tower.*pass)(input.to(kernels.device()), /*want_image_feature=*/true, visit, {});

@@ -6,6 +6,7 @@
 #include <ATen/core/grad_mode.h>
 
 #include "core/base/status_macros.h"
+#include "core/model/layers.h"
 #include "lab/eval/prompt_ensemble.h"
 #include "lab/learnt_file.h"
 
@@ -22,9 +23,13 @@ absl::StatusOr<std::unique_ptr<InctrlLearner>> InctrlLearner::Create(
   const model::ModelConfig& config = frozen.config;
   std::unique_ptr<InctrlLearner> learner(new InctrlLearner(features, device));
   learner->backbone_ = LearntOver(config, frozen.digest);
-  HFWA_ASSIGN_OR_RETURN(const at::Tensor projection,
-                        frozen.weights.Get("visual.proj", {config.vision.width, config.embed_dim}));
-  learner->projection_ = projection.to(device);
+  for (int level = 0; level < config.levels(); ++level) {
+    HFWA_ASSIGN_OR_RETURN(kernels::LinearWeights projection,
+                          model::LoadTokenProjection(config, frozen.weights, level));
+    projection.weight = projection.weight.to(device);
+    if (projection.bias.defined()) projection.bias = projection.bias.to(device);
+    learner->projections_.push_back(std::move(projection));
+  }
   HFWA_ASSIGN_OR_RETURN(const std::unique_ptr<PromptEnsemble> prompts,
                         PromptEnsemble::Create(config, frozen.weights, frozen.merges, "inctrl"));
   std::vector<at::Tensor> pairs;
@@ -39,8 +44,10 @@ absl::StatusOr<std::unique_ptr<InctrlLearner>> InctrlLearner::Create(
 
 at::Tensor InctrlLearner::UnitTokens(const Features& features) const {
   std::vector<at::Tensor> levels;
-  for (const at::Tensor& tap : features.taps) {
-    const at::Tensor tokens = at::matmul(tap[0], projection_);
+  for (size_t level = 0; level < projections_.size(); ++level) {
+    const kernels::LinearWeights& projection = projections_[level];
+    const at::Tensor tokens =
+        at::linear(features.taps[level][0], projection.weight, projection.bias);
     levels.push_back(tokens / tokens.norm(2, {-1}, /*keepdim=*/true).clamp_min(kUnitEpsilon));
   }
   return at::stack(levels);

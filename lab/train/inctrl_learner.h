@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "core/kernels/kernels.h"
 #include "core/model/weights.h"
 #include "lab/data/data_set.h"
 #include "lab/train/feature_source.h"
@@ -38,9 +39,9 @@ class InctrlLearner final : public Learner {
 
   FeatureSource& features_;
   const at::Device device_;
-  std::string backbone_;   // what the tensors belong to
-  at::Tensor projection_;  // visual.proj [W, E]
-  at::Tensor text_pairs_;  // [classes of the set, 2, E]
+  std::string backbone_;                             // what the tensors belong to
+  std::vector<kernels::LinearWeights> projections_;  // of each level
+  at::Tensor text_pairs_;                            // [classes of the set, 2, E]
   std::unique_ptr<Inctrl> inctrl_;
 };
 

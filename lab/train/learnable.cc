@@ -74,7 +74,8 @@ absl::StatusOr<std::unique_ptr<Learnable>> Learnable::Create(const model::ModelC
 // The rest of the vision tower is the backbone's.
 bool Learnable::Needs(const std::string& name) const {
   if (needs_images() || !absl::StartsWith(ToAbsl(name), "visual.")) return true;
-  if (name == "visual.proj") return true;
+  if (name == "visual.proj" || absl::StartsWith(ToAbsl(name), "visual.level_projections."))
+    return true;
   return std::any_of(config_.taps.begin(), config_.taps.end(), [&](int tap) {
     return absl::StartsWith(ToAbsl(name),
                             absl::StrCat("visual.transformer.resblocks.", tap, ".attn."));
@@ -107,10 +108,11 @@ absl::Status Learnable::Load(const model::Weights& frozen, const Tensors& learnt
                           model::VisionTower::Load(config_, weights_, *frozen_kernels_));
   }
   const int width = config_.vision.width;
-  HFWA_ASSIGN_OR_RETURN(const at::Tensor projection,
-                        weights_.Get("visual.proj", {width, config_.embed_dim}));
-  projection_ = frozen_kernels_->PackLinear({projection.t(), {}, /*sensitive=*/true});
-  for (const int tap : config_.taps) {
+  for (int level = 0; level < config_.levels(); ++level) {
+    const int tap = config_.taps[level];
+    HFWA_ASSIGN_OR_RETURN(const kernels::LinearWeights projection,
+                          model::LoadTokenProjection(config_, weights_, level));
+    projections_.push_back(frozen_kernels_->PackLinear(projection));
     HFWA_ASSIGN_OR_RETURN(
         const kernels::LinearWeights out_proj,
         model::LoadLinear(weights_,
@@ -139,9 +141,10 @@ absl::StatusOr<std::unique_ptr<model::Adapter>> Learnable::MakeAdapter(int level
                             model::Trace());
 }
 
-at::Tensor Learnable::GridLogits(const at::Tensor& adapted, const at::Tensor& pairs) const {
+at::Tensor Learnable::GridLogits(int level, const at::Tensor& adapted,
+                                 const at::Tensor& pairs) const {
   const int64_t grid = config_.vision.grid();
-  const at::Tensor features = projection_->Apply(adapted).to(at::kFloat);
+  const at::Tensor features = projections_[level]->Apply(adapted).to(at::kFloat);
   const at::Tensor logits = at::matmul(pairs, Unit(features).transpose(1, 2));  // [B, 2, L]
   return (logits.select(1, 1) - logits.select(1, 0)).view({-1, grid, grid});
 }
@@ -166,7 +169,7 @@ absl::StatusOr<TrainForward> Learnable::Forward(const Features& features,
     for (int level = 0; level < config_.levels(); ++level) {
       HFWA_ASSIGN_OR_RETURN(const auto adapter, MakeAdapter(level));
       const kernels::Tokens tokens = adapter_kernels_->TokensOf(features.taps[level]);
-      grids.push_back(GridLogits(adapter->Apply(tokens, model::Trace()).value, pairs));
+      grids.push_back(GridLogits(level, adapter->Apply(tokens, model::Trace()).value, pairs));
     }
     return Finish(features.image, std::move(grids), pairs);
   });
@@ -185,7 +188,7 @@ absl::StatusOr<TrainForward> Learnable::ForwardImages(const at::Tensor& images,
       const at::Tensor patches = x.slice(1, 1);
       const at::Tensor adapted =
           adapters[level]->Apply(adapter_kernels_->TokensOf(patches), model::Trace()).value;
-      grids[level] = GridLogits(adapted, pairs);
+      grids[level] = GridLogits(level, adapted, pairs);
       // Spec 8, out of place.
       const at::Tensor mixed = (1.0 - config_.gamma) * patches + config_.gamma * adapted;
       x = at::cat({x.slice(1, 0, 1), mixed}, 1);

@@ -84,7 +84,7 @@ class Learnable {
   // Of this step's values, normalised: [B, 2, E].
   absl::StatusOr<at::Tensor> TextPairs(const at::Tensor& classes) const;
   absl::StatusOr<std::unique_ptr<model::Adapter>> MakeAdapter(int level) const;
-  at::Tensor GridLogits(const at::Tensor& adapted, const at::Tensor& pairs) const;
+  at::Tensor GridLogits(int level, const at::Tensor& adapted, const at::Tensor& pairs) const;
   TrainForward Finish(const at::Tensor& image_feature, std::vector<at::Tensor> grids,
                       const at::Tensor& pairs) const;
 
@@ -98,8 +98,8 @@ class Learnable {
   Tensors parameters_;
   std::unique_ptr<model::TextTower> text_tower_;
   at::Tensor fixed_rows_;  // what the tower gives for fixed prompts, computed once
-  std::unique_ptr<model::VisionTower> vision_tower_;  // where the adapters feed back
-  std::unique_ptr<kernels::Linear> projection_;
+  std::unique_ptr<model::VisionTower> vision_tower_;           // where the adapters feed back
+  std::vector<std::unique_ptr<kernels::Linear>> projections_;  // of each level
   std::vector<std::shared_ptr<const kernels::Linear>> out_projections_;  // per level
   at::Tensor upsampling_;                                                // [S, g]
 };

@@ -42,8 +42,9 @@ Work ForwardWork(const model::ModelConfig& config, bool language, Widths widths)
     work += LinearWork(tokens, width, 4 * width, widths);
     work += LinearWork(tokens, 4 * width, width, widths);
   }
+  const bool projects = vision.projection || vision.level_projections;
   for (int level = 0; level < config.levels(); ++level) {
-    if (vision.projection) work += LinearWork(patches, width, config.embed_dim, widths);
+    if (projects) work += LinearWork(patches, width, config.embed_dim, widths);
     if (!language || !config.has_language()) continue;
     const bool fwa = config.adapter.type == model::AdapterConfig::Type::kFwa;
     for (int block = 0; block < (fwa ? config.adapter.depth : 1); ++block) {
@@ -51,7 +52,7 @@ Work ForwardWork(const model::ModelConfig& config, bool language, Widths widths)
       for (const model::AdapterLayer& layer : model::AdapterLayers(config, level, block))
         work += LinearWork(patches, layer.in, layer.out, widths);
     }
-    if (vision.projection) work += LinearWork(patches, width, config.embed_dim, widths);
+    if (projects) work += LinearWork(patches, width, config.embed_dim, widths);
   }
   return work;
 }

@@ -137,6 +137,49 @@ TEST(HfwaTest, without_language_gives_tokens_of_the_tower_alone) {
   EXPECT_EQ(result.tokens.sizes(), (at::IntArrayRef{3, 2, 64, 128}));
 }
 
+TEST(HfwaTest, each_level_is_projected_by_its_own_affine_map) {
+  ModelFiles files = TinyFiles();
+  ModelFiles own = files;
+  own.config.vision.level_projections = true;
+  const int width = own.config.vision.width, embed = own.config.embed_dim;
+  at::manual_seed(3);
+  for (int level = 0; level < own.config.levels(); ++level) {
+    const std::string at = "visual.level_projections." + std::to_string(level);
+    own.weights.Set(at + ".weight", at::randn({embed, width}));
+    own.weights.Set(at + ".bias", at::randn({embed}));
+  }
+  const ModelFiles kept = own;
+  std::map<std::string, at::Tensor> seen;
+  HfwaOptions options = TinyOptions();
+  options.trace = [&](std::string_view name, const at::Tensor& value) {
+    seen[std::string(name)] = value.clone();
+  };
+  const auto model = Hfwa::Create(std::move(own), options);
+  ASSERT_TRUE(model.ok()) << model.status();
+  const auto plain = Hfwa::Create(std::move(files), TinyOptions());
+  ASSERT_TRUE(plain.ok()) << plain.status();
+  const at::Tensor images = TinyInputs().at("images").slice(0, 0, 1);
+  const auto result = (*model)->Forward(images, {0});
+  ASSERT_TRUE(result.ok()) << result.status();
+  for (int level = 0; level < kept.config.levels(); ++level) {
+    const std::string at = "visual.level_projections." + std::to_string(level);
+    const at::Tensor& weight = kept.weights.tensors().at(at + ".weight");
+    const at::Tensor& bias = kept.weights.tensors().at(at + ".bias");
+    const std::string number = std::to_string(level);
+    const at::Tensor tokens = seen.at("tap." + number).slice(-2, 1);
+    const at::Tensor expected = at::matmul(tokens, weight.t()) + bias;
+    const at::Tensor unit = expected / expected.norm(2, {-1}, true);
+    EXPECT_TRUE(at::allclose(result->tokens.select(1, level), unit, 1e-4, 1e-5));
+    const at::Tensor adapted = at::matmul(seen.at("adapter." + number), weight.t()) + bias;
+    EXPECT_TRUE(at::allclose(seen.at("patch_features." + number), adapted, 1e-4, 1e-4));
+  }
+  // The image feature is visual.proj's still.
+  const auto before = (*plain)->Forward(images, {0});
+  ASSERT_TRUE(before.ok()) << before.status();
+  EXPECT_TRUE(at::equal(result->text_probs, before->text_probs));
+  EXPECT_FALSE(at::equal(result->language_diff, before->language_diff));
+}
+
 TEST(HfwaTest, names_a_missing_or_misshapen_tensor) {
   for (const std::string name :
        {"visual.conv1.weight", "visual.transformer.resblocks.2.mlp.c_proj.bias", "ln_final.weight",

@@ -316,6 +316,61 @@ TEST_F(TimmDirectory, what_the_tower_does_not_compute_is_refused) {
   EXPECT_THAT(Fault(), HasSubstr("vision.pre_norm_layer"));
 }
 
+// A tower that was made for something else, with what a language side needs laid over it.
+TEST_F(TimmDirectory, additions_complete_a_plain_tower) {
+  Fill("norm.weight", {8});
+  Fill("norm.bias", {8});
+  Save();
+  Write("config.json",
+        R"({"vision": {"width": 8, "layers": 2, "heads": 2, "patch_size": 2, "image_size": 4,
+      "pre_norm_layer": false, "quick_gelu": false, "layer_norm_eps": 1e-6, "level_projections": true},
+      "text": {"width": 8, "layers": 1, "heads": 2, "vocab_size": 515, "context_length": 16}, "embed_dim": 6, "taps": [1, 0],
+      "adapter": {"type": "none"}, "fusion_dim": null})");
+  EXPECT_THAT(Fault(), HasSubstr("has no visual.proj"));
+
+  const auto frozen_of = [](const ModelConfig& config) {
+    std::map<std::string, at::Tensor> ours;
+    for (const TensorSpec& spec : RequiredTensors(config)) {
+      const bool towers = spec.name.rfind("visual.", 0) == 0 &&
+                          spec.name.rfind("visual.proj", 0) != 0 &&
+                          spec.name.rfind("visual.level_projections.", 0) != 0;
+      if (!towers && spec.name.rfind("prompt_learner.", 0) != 0) {
+        ours[spec.name] = at::randn(spec.shape).to(at::kHalf);
+      }
+    }
+    return ours;
+  };
+  const auto config = ParseModelConfig(ReadText(directory_ / "config.json"));
+  ASSERT_TRUE(config.ok()) << config.status();
+  std::map<std::string, at::Tensor> ours = frozen_of(*config);
+  ASSERT_EQ(ours.at("visual.level_projections.1.weight").sizes(), at::IntArrayRef({6, 8}));
+  const std::string path = (directory_ / "additions.safetensors").string();
+  ASSERT_TRUE(WriteSafetensors(path, ours).ok());
+  ASSERT_TRUE(WriteSafetensors((directory_ / "learned.safetensors").string(),
+                               {{"prompt_learner.ctx_pos", at::randn({1, 1, 12, 8})},
+                                {"prompt_learner.ctx_neg", at::randn({1, 1, 12, 8})}})
+                  .ok());
+  Write("merges.txt", "#version\na b\n");
+  const auto files = Read();
+  ASSERT_TRUE(files.ok()) << files.status();
+  const auto& read = files->weights.tensors();
+  EXPECT_TRUE(at::equal(read.at("visual.ln_post.bias"), tensors_["norm.bias"]));
+  EXPECT_TRUE(at::equal(read.at("visual.level_projections.1.bias"),
+                        ours["visual.level_projections.1.bias"].to(at::kFloat)));
+  EXPECT_TRUE(at::equal(read.at("text_projection"), ours["text_projection"].to(at::kFloat)));
+
+  // What both files hold is the additions', and nothing of either can change without the digest.
+  ours["visual.ln_post.bias"] = at::ones({8});
+  ASSERT_TRUE(WriteSafetensors(path, ours).ok());
+  const auto changed = Read();
+  ASSERT_TRUE(changed.ok()) << changed.status();
+  EXPECT_TRUE(at::equal(changed->weights.tensors().at("visual.ln_post.bias"), at::ones({8})));
+  EXPECT_NE(changed->digest, files->digest);
+  ours.erase("visual.level_projections.0.bias");
+  ASSERT_TRUE(WriteSafetensors(path, ours).ok());
+  EXPECT_THAT(Fault(), HasSubstr("has no visual.level_projections.0.bias"));
+}
+
 TEST_F(ModelDirectory, packed_merges_are_unpacked_and_bounded) {
   const auto pack = [&](const std::string& name, const std::string& text) {
     gzFile out = gzopen((directory_ / name).c_str(), "wb");
