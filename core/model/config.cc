@@ -18,6 +18,7 @@ namespace {
 
 using nlohmann::json;
 
+constexpr double kMaxLevelWeight = 1000.0;
 constexpr int64_t kMaxSize = 65536;
 constexpr int64_t kMaxLayers = 256;
 constexpr size_t kMaxTaps = 64;
@@ -174,6 +175,20 @@ void ReadTaps(JsonFields& fields, ModelConfig& config) {
   }
 }
 
+void ReadLevelWeights(JsonFields& fields, const json* list, ModelConfig& config) {
+  if (!fields.Has("level_weights")) return;
+  bool fits = list != nullptr && list->is_array() && list->size() == config.taps.size();
+  for (size_t i = 0; fits && i < config.taps.size(); ++i) {
+    const json& item = (*list)[i];
+    fits = item.is_number() && item.get<double>() >= 0.0 && item.get<double>() <= kMaxLevelWeight;
+    if (fits) config.level_weights.push_back(item.get<float>());
+  }
+  if (!fits || std::count(config.level_weights.begin(), config.level_weights.end(), 0.0F) ==
+                   static_cast<ptrdiff_t>(config.taps.size())) {
+    fields.Fail("level_weights", "must be a number from 0 to 1000 for each tap, not all 0");
+  }
+}
+
 std::array<float, 3> ReadChannels(JsonFields& fields, const char* key, const json* list, double low,
                                   double high, std::array<float, 3> fallback) {
   if (!fields.Has(key)) return fallback;
@@ -262,6 +277,8 @@ absl::Status ReadTop(const json& root, ModelConfig& config) {
     fields.Fail("embed_dim", "must equal vision.width where vision.projection is false");
   }
   ReadTaps(fields, config);
+  ReadLevelWeights(fields, root.contains("level_weights") ? &root["level_weights"] : nullptr,
+                   config);
   config.share_weight = fields.Bool("share_weight", false);
   config.text_linear = !fields.IsNull("fusion_dim");
   if (fields.Int("fusion_dim", 1, kMaxSize, config.embed_dim) != config.embed_dim) {
@@ -277,9 +294,9 @@ absl::Status ReadTop(const json& root, ModelConfig& config) {
   config.std = ReadChannels(fields, "std", root.contains("std") ? &root["std"] : nullptr, 1e-4,
                             100.0, config.std);
   HFWA_RETURN_IF_ERROR(fields.Finish(
-      {"mean", "std", "description", "extends", "seed", "batch", "references", "request_classes",
-       "positions", "positions_adapted", "map_stride", "optimizers", "lightning_prefix",
-       "learned_tensors", "ignored_keys_in_checkpoint"}));
+      {"level_weights", "mean", "std", "description", "extends", "seed", "batch", "references",
+       "request_classes", "positions", "positions_adapted", "map_stride", "optimizers",
+       "lightning_prefix", "learned_tensors", "ignored_keys_in_checkpoint"}));
   return CheckLanguage(config);
 }
 

@@ -72,6 +72,8 @@ struct ModelConfig {
   // then.
   std::optional<TextConfig> text;
   std::vector<int> taps;  // resolved to 0..layers-1, level i is taps[i]
+  // What each level's distance to the bank counts in the sum; empty: 1 each, as in the paper.
+  std::vector<float> level_weights;
   bool residual_encoder = false;
   bool value_encoder = false;  // tokens come from the path of v-v attention (VisionTower)
   double gamma = 0.1;
@@ -105,6 +107,8 @@ struct ModelConfig {
 //   text            width layers heads (width/64) vocab_size context_length; absent or null:
 //                   few-shot only
 //   taps            distinct; negative ones count from the end (residual: ascending, none negative)
+//   level_weights (1 each)  a number from 0 to 1000 for each tap, not all 0: what its distance to
+//                   the references counts
 //   visual_encoder  type ("map" | "residual": adapters feed back, spec 8 | "value": tokens of the
 //                   path of v-v attention after ln_post, VisionTower::ForwardValues) gamma (0.1)
 //   adapter         type ("fwa" | "linear" | "none": tokens are projected as they are) window (12)

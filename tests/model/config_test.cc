@@ -78,6 +78,22 @@ TEST(Config, a_plain_vision_transformer_needs_no_language_side) {
   EXPECT_FLOAT_EQ(config->std[2], 0.225F);
 }
 
+TEST(Config, levels_can_have_maps_and_weights_of_their_own) {
+  json config = Base();
+  config["level_weights"] = {0.5, 0, 1, 2};
+  config["vision"]["level_projections"] = true;
+  const auto read = ParseModelConfig(config.dump());
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_EQ(read->level_weights, (std::vector<float>{0.5F, 0, 1, 2}));
+  EXPECT_TRUE(read->vision.level_projections);
+  // Tokens can be compared in any number of dimensions, with visual.proj or without.
+  const auto narrow = ParseModelConfig(R"({
+    "vision": {"width": 384, "layers": 12, "heads": 6, "patch_size": 14, "image_size": 336, "projection": false,
+      "level_projections": true}, "embed_dim": 256, "taps": [3, 4]})");
+  ASSERT_TRUE(narrow.ok()) << narrow.status();
+  EXPECT_EQ(narrow->embed_dim, 256);
+}
+
 TEST(Config, every_fixture_parses) {
   int count = 0;
   const std::filesystem::path root = std::string(HFWA_SOURCE_DIR) + "/tests/parity/fixtures";
@@ -165,6 +181,10 @@ TEST(Config, contradictions_are_refused_by_name) {
       {"/prompt/class_names", json::array({""}), "class_names"},
       {"/prompt/templates", json::array({"a {}"}), "fixed prompts only"},
       {"/vision/projection", false, "embed_dim"},
+      {"/level_weights", json::array({1}), "level_weights"},
+      {"/level_weights", json::array({1, 1, -1, 1}), "level_weights"},
+      {"/level_weights", json::array({0, 0, 0, 0}), "level_weights"},
+      {"/level_weights", "1", "level_weights"},
       {"/share_weight", 1, "share_weight"},
       {"/taps_", json::array({1}), "taps_: is not a known field"},
       {"/adapter/windows", 4, "adapter.windows: is not a known field"},
