@@ -10,10 +10,11 @@ PIECES = re.compile(r"'s|'t|'re|'ve|'m|'ll|'d|[a-z]+|[0-9]|[^\sa-z0-9]+")
 class SimpleBpe:
     """`path`: the merge list, plain or gzip."""
 
-    def __init__(self, path):
+    def __init__(self, path, vocabulary=VOCABULARY):
+        self.vocabulary = vocabulary
         data = pathlib.Path(path).read_bytes()
         text = (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data).decode("utf-8")
-        merges = [tuple(line.split()) for line in text.split("\n")[1:VOCABULARY - 2 - 512 + 1]]
+        merges = [tuple(line.split()) for line in text.split("\n")[1:vocabulary - 2 - 512 + 1]]
         printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
         symbols = [chr(b) for b in printable] + [chr(256 + i) for i in range(256 - len(printable))]
         symbols += [symbol + "</w>" for symbol in symbols]
@@ -24,10 +25,10 @@ class SimpleBpe:
         """One row: start, ids, end, zeros."""
         if not text.isascii():
             raise ValueError(f"only ASCII prompts can be compared: {text!r}")
-        ids = [VOCABULARY - 2]
+        ids = [self.vocabulary - 2]
         for piece in PIECES.findall(" ".join(text.split()).lower()):
             ids += [self.ids[symbol] for symbol in self.merge(piece)]
-        ids.append(VOCABULARY - 1)
+        ids.append(self.vocabulary - 1)
         if len(ids) > length:
             raise ValueError(f"{text!r} has more than {length} tokens")
         return ids + [0] * (length - len(ids))

@@ -1,0 +1,43 @@
+"""Learns a merge list of the kind that core/model/tokenizer.h reads, and encodes by it."""
+import collections
+import sys
+import pathlib
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[3] / "scripts" / "lib"))
+from simple_bpe import PIECES, SimpleBpe  # noqa: E402
+
+__all__ = ["SimpleBpe", "learn"]
+
+
+def learn(texts, count):
+    """The merge list's contents: a heading and `count` pairs, the most frequent first, ties by spelling."""
+    words = collections.Counter()
+    for text in texts:
+        words.update(PIECES.findall(" ".join(text.split()).lower()))
+    split = {word: [*word[:-1], word[-1] + "</w>"] for word in words if len(word) > 1}
+    merges = []
+    while len(merges) < count:
+        pairs = collections.Counter()
+        for word, symbols in split.items():
+            for pair in zip(symbols, symbols[1:]):
+                pairs[pair] += words[word]
+        if not pairs:
+            sys.exit(f"bpe: the texts give only {len(merges)} merges of {count}")
+        best = max(pairs, key=lambda pair: (pairs[pair], pair))
+        merges.append(best)
+        for word, symbols in split.items():
+            if best[0] in symbols:
+                split[word] = re_merge(symbols, best)
+    return "\n".join(["# byte pairs of captions of rendered products"] + [" ".join(m) for m in merges]) + "\n"
+
+
+def re_merge(symbols, pair):
+    merged, at = [], 0
+    while at < len(symbols):
+        if tuple(symbols[at:at + 2]) == pair:
+            merged.append("".join(pair))
+            at += 2
+        else:
+            merged.append(symbols[at])
+            at += 1
+    return merged
