@@ -47,7 +47,7 @@ at::Tensor MatchBanks(const model::ModelConfig& config, const Epilogue& epilogue
   if (matches.empty()) return {};
   const at::Tensor distances = at::rsub(epilogue.Maxima(matches), 1)
                                    .view({static_cast<int64_t>(matched.size()), -1, grid, grid});
-  const at::Tensor few = model::WeighLevels(config, distances);
+  at::Tensor few = model::WeighLevels(config, distances);
   if (matched.size() == places.size()) return few;
   at::Tensor all =
       at::zeros({static_cast<int64_t>(places.size()), few.size(1), grid, grid}, few.options());
