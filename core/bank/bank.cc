@@ -52,9 +52,20 @@ void PutSelected(kernels::Rows& level, const at::Tensor& tokens,
 
 }  // namespace
 
+Bank::Bank(model::PackedBank tokens, int references, int64_t patches, Selection selection,
+           std::vector<float> level_weights, at::Device device)
+    : tokens_(std::move(tokens)),
+      references_(references),
+      patches_(patches),
+      selection_(std::move(selection)),
+      level_weights_(std::move(level_weights)) {
+  if (!level_weights_.empty()) weights_ = at::tensor(level_weights_).view({-1, 1, 1}).to(device);
+}
+
 absl::StatusOr<std::shared_ptr<const Bank>> Bank::Create(
     int references, const kernels::Kernels& kernels,
-    const std::function<absl::StatusOr<at::Tensor>(int)>& tokens_of, const Selection& selection) {
+    const std::function<absl::StatusOr<at::Tensor>(int)>& tokens_of, const Selection& selection,
+    absl::Span<const float> level_weights) {
   if (references < 1) return absl::InvalidArgumentError("a bank needs at least one reference");
   try {
     model::PackedBank bank;
@@ -63,6 +74,8 @@ absl::StatusOr<std::shared_ptr<const Bank>> Bank::Create(
       HFWA_ASSIGN_OR_RETURN(const at::Tensor tokens, tokens_of(k));
       if (k == 0) {
         shape = tokens.sizes().vec();
+        if (!level_weights.empty() && static_cast<int64_t>(level_weights.size()) != shape[0])
+          return absl::InvalidArgumentError("a bank needs a weight for each level");
         const int64_t rows = references * shape[1];
         if (!selection.empty()) {
           HFWA_RETURN_IF_ERROR(CheckSelection(selection, shape[0], rows));
@@ -82,7 +95,9 @@ absl::StatusOr<std::shared_ptr<const Bank>> Bank::Create(
         }
       }
     }
-    return std::shared_ptr<const Bank>(new Bank(std::move(bank), references, shape[1], selection));
+    return std::shared_ptr<const Bank>(new Bank(std::move(bank), references, shape[1], selection,
+                                                {level_weights.begin(), level_weights.end()},
+                                                kernels.device()));
   } catch (const c10::Error& e) {
     return absl::ResourceExhaustedError(e.what_without_backtrace());
   } catch (const std::bad_alloc&) {
@@ -109,7 +124,8 @@ Bank::Selection Bank::Coreset(double ratio, Span left_out) const {
 absl::StatusOr<std::shared_ptr<const Bank>> Bank::Keep(const kernels::Kernels& kernels,
                                                        const Selection& selection) const {
   return Create(
-      references_, kernels, [this](int k) { return ReferenceTokens(k); }, selection);
+      references_, kernels, [this](int k) { return ReferenceTokens(k); }, selection,
+      level_weights_);
 }
 
 int64_t Bank::bytes() const {
@@ -134,8 +150,11 @@ Bank::Range Bank::RangeOf(size_t level, int first, int count) const {
 
 at::Tensor Bank::MatchRange(const at::Tensor& tokens, int first, int count) const {
   if (selection_.empty()) {
-    return model::MatchTokens(tokens.unsqueeze(0), tokens_, first * patches_, count * patches_)
-        .squeeze(0);
+    at::Tensor few =
+        model::MatchTokens(tokens.unsqueeze(0), tokens_, first * patches_, count * patches_)
+            .squeeze(0);
+    Weigh(few);
+    return few;
   }
   const auto grid = std::lround(std::sqrt(static_cast<double>(tokens.size(1))));
   std::vector<at::Tensor> levels;
@@ -147,7 +166,9 @@ at::Tensor Bank::MatchRange(const at::Tensor& tokens, int first, int count) cons
                                    : tokens_.levels[level]->Maximum(own, range.first, range.count);
     levels.push_back((1 - cosines).view({grid, grid}));
   }
-  return at::stack(levels);
+  at::Tensor few = at::stack(levels);
+  Weigh(few);
+  return few;
 }
 
 at::Tensor Bank::Match(const at::Tensor& tokens) const {
@@ -159,6 +180,10 @@ void Bank::AddMatches(const at::Tensor& tokens, std::vector<kernels::RowMatch>& 
     matches.push_back(
         {tokens[static_cast<int64_t>(level)], tokens_.levels[level].get(), 0, tokens_.rows});
   }
+}
+
+void Bank::Weigh(at::Tensor distances) const {
+  if (weights_.defined()) distances.mul_(weights_);
 }
 
 at::Tensor Bank::MatchSelf(const at::Tensor& tokens, int k, int radius) const {
@@ -188,7 +213,9 @@ at::Tensor Bank::MatchSelf(const at::Tensor& tokens, int k, int radius) const {
     const at::Tensor nearest = 1 - std::get<0>(cosines.max(1));
     levels.push_back(nearest.masked_fill(excluded.all(1), 0).view({grid, grid}));
   }
-  return at::stack(levels);
+  at::Tensor few = at::stack(levels);
+  Weigh(few);
+  return few;
 }
 
 }  // namespace hfwa::bank

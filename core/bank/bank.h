@@ -12,6 +12,7 @@
 #include <ATen/core/Tensor.h>
 
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
 #include "core/kernels/epilogue.h"
 #include "core/kernels/kernels.h"
 #include "core/model/maps.h"
@@ -28,13 +29,14 @@ class Bank {
   using Selection = std::vector<std::vector<int64_t>>;
 
   // Asks `tokens_of(k)` for the tokens of reference k, [n, L, E] fp32, L2-normalised, one after the
-  // other, so that only the bank itself is in memory. At least one reference. INVALID_ARGUMENT if
-  // shapes differ or the selection does not fit them, RESOURCE_EXHAUSTED if memory does not
-  // suffice; errors of `tokens_of` pass through.
+  // other, so that only the bank itself is in memory. At least one reference. `level_weights`
+  // (ModelConfig) multiply each level's distances; none: 1 each. INVALID_ARGUMENT if shapes differ
+  // or selection or weights do not fit them, RESOURCE_EXHAUSTED if memory does not suffice; errors
+  // of `tokens_of` pass through.
   static absl::StatusOr<std::shared_ptr<const Bank>> Create(
       int references, const kernels::Kernels& kernels,
       const std::function<absl::StatusOr<at::Tensor>(int)>& tokens_of,
-      const Selection& selection = {});
+      const Selection& selection = {}, absl::Span<const float> level_weights = {});
 
   // References first to first + count - 1.
   struct Span {
@@ -55,8 +57,9 @@ class Bank {
   // fp32.
   at::Tensor ReferenceTokens(int k) const;
 
-  // 1 - largest cosine of each token to any row of references first to first + count - 1. `tokens`
-  // [n, L, E]; result [n, g, g]. Where none of these rows is selected: 2, as if all were opposite.
+  // The weighed distance, 1 - largest cosine, of each token to any row of references first to
+  // first + count - 1. `tokens` [n, L, E]; result [n, g, g]. Where none of these rows is selected:
+  // that of opposite tokens, 2.
   at::Tensor MatchRange(const at::Tensor& tokens, int first, int count) const;
 
   // The same over the whole bank, in blocks, so that the memory for similarities is bounded.
@@ -65,9 +68,12 @@ class Bank {
   // What Match takes the largest cosine of, for matching several images at once: one entry a level.
   void AddMatches(const at::Tensor& tokens, std::vector<kernels::RowMatch>& matches) const;
 
+  // Distances [n, g, g] of such cosines times the levels' weights, in place, on the bank's device.
+  void Weigh(at::Tensor distances) const;
+
   // A stand-in for another good part where there is only one: reference k's tokens [n, L, E]
-  // against its own rows more than `radius` patches away (in either direction). [n, g, g]; 0 where
-  // no selected row is that far.
+  // against its own rows more than `radius` patches away (in either direction). Weighed, [n, g, g];
+  // 0 where no selected row is that far.
   at::Tensor MatchSelf(const at::Tensor& tokens, int k, int radius = kSelfRadius) const;
 
   // A patch and its ring of neighbours share what they see; two away is another place.
@@ -77,11 +83,8 @@ class Bank {
   static constexpr int kBlock = 16;
 
  private:
-  Bank(model::PackedBank tokens, int references, int64_t patches, Selection selection)
-      : tokens_(std::move(tokens)),
-        references_(references),
-        patches_(patches),
-        selection_(std::move(selection)) {}
+  Bank(model::PackedBank tokens, int references, int64_t patches, Selection selection,
+       std::vector<float> level_weights, at::Device device);
 
   // Where the rows of references first to first + count - 1 lie among those kept of a level.
   struct Range {
@@ -94,6 +97,8 @@ class Bank {
   int references_;
   int64_t patches_;  // L
   Selection selection_;
+  std::vector<float> level_weights_;
+  at::Tensor weights_;  // the same, [n, 1, 1] on the device; undefined: 1 each
 };
 
 }  // namespace hfwa::bank

@@ -7,7 +7,6 @@
 
 #include "core/engine/transfer.h"
 #include "core/kernels/epilogue.h"
-#include "core/model/maps.h"
 
 namespace hfwa::engine {
 namespace {
@@ -29,12 +28,11 @@ at::Tensor Pick(const at::Tensor& batch, const std::vector<int64_t>& places) {
   return batch.index_select(0, IndexOf(places, batch.device()));
 }
 
-// Weighed distances, 1 - largest cosine, of images `places`, [b, n, g, g]; 0 where an image has no
-// bank, undefined where none has.
-at::Tensor MatchBanks(const model::ModelConfig& config, const Epilogue& epilogue,
-                      const model::ForwardResult& forward, absl::Span<const FinishRequest> requests,
+// Weighed distances of images `places`, [b, n, g, g]; 0 where an image has no bank, undefined
+// where none has.
+at::Tensor MatchBanks(const Epilogue& epilogue, const model::ForwardResult& forward, int64_t grid,
+                      absl::Span<const FinishRequest> requests,
                       const std::vector<int64_t>& places) {
-  const int64_t grid = config.vision.grid();
   const at::Tensor tokens = forward.tokens.to(at::kHalf);  // once, not for each image and level
   std::vector<kernels::RowMatch> matches;
   std::vector<int64_t> matched;  // indices into `places`
@@ -45,9 +43,11 @@ at::Tensor MatchBanks(const model::ModelConfig& config, const Epilogue& epilogue
     matched.push_back(static_cast<int64_t>(i));
   }
   if (matches.empty()) return {};
-  const at::Tensor distances = at::rsub(epilogue.Maxima(matches), 1)
-                                   .view({static_cast<int64_t>(matched.size()), -1, grid, grid});
-  at::Tensor few = model::WeighLevels(config, distances);
+  at::Tensor few = at::rsub(epilogue.Maxima(matches), 1)
+                       .view({static_cast<int64_t>(matched.size()), -1, grid, grid});
+  for (size_t i = 0; i < matched.size(); ++i)
+    requests[static_cast<size_t>(places[static_cast<size_t>(matched[i])])].bank->Weigh(
+        few[static_cast<int64_t>(i)]);
   if (matched.size() == places.size()) return few;
   at::Tensor all =
       at::zeros({static_cast<int64_t>(places.size()), few.size(1), grid, grid}, few.options());
@@ -98,7 +98,8 @@ std::vector<FinishedMap> FinishBatch(const model::Hfwa& model, const model::Forw
   const Epilogue& epilogue = *model.kernels().epilogue();
   const int side = model.config().map_size;
 
-  const at::Tensor few = MatchBanks(model.config(), epilogue, forward, requests, places);
+  const at::Tensor few =
+      MatchBanks(epilogue, forward, model.config().vision.grid(), requests, places);
   const CombinedMaps maps =
       epilogue.Combine(SpecOf(model.config()), Pick(forward.language_diff, places), few);
 

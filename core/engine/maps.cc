@@ -26,9 +26,7 @@ at::Tensor LevelMaps(const model::ModelConfig& config, const at::Tensor& languag
     maps = model::LanguageMaps(language_diff.unsqueeze(0), config.map_size).squeeze(0);
   }
   if (few.defined()) {
-    const at::Tensor visual =
-        model::UpsampleMaps(model::WeighLevels(config, few).unsqueeze(0), config.map_size)
-            .squeeze(0);
+    const at::Tensor visual = model::UpsampleMaps(few.unsqueeze(0), config.map_size).squeeze(0);
     maps = maps.defined() ? maps + visual : visual;
   }
   return maps.cpu().contiguous();

@@ -8,7 +8,6 @@
 #include <tuple>
 
 #include "core/engine/maps.h"
-#include "core/model/maps.h"
 
 namespace hfwa::engine {
 
@@ -16,8 +15,8 @@ bool UsesLanguage(const model::ModelConfig& config, store::Method method) {
   return config.has_language() && method == store::Method::kHfwa;
 }
 
-double TopPatches(const model::ModelConfig& config, const at::Tensor& few) {
-  const at::Tensor patches = model::WeighLevels(config, few).sum(0).flatten().to(at::kDouble);
+double TopPatches(const at::Tensor& few) {
+  const at::Tensor patches = few.sum(0).flatten().to(at::kDouble);
   const auto count = std::max<int64_t>(1, std::lround(0.01 * static_cast<double>(patches.numel())));
   return std::get<0>(patches.topk(count)).mean().item<double>();
 }
@@ -28,7 +27,7 @@ Judged JudgeMatches(const model::ModelConfig& config, store::Method method,
   judged.map =
       CombinedMap(config, UsesLanguage(config, method) ? language_diff : at::Tensor(), few);
   judged.map_max = judged.map.max().item<float>();
-  if (method == store::Method::kAnomalyDino) judged.top_patches = TopPatches(config, few);
+  if (method == store::Method::kAnomalyDino) judged.top_patches = TopPatches(few);
   return judged;
 }
 

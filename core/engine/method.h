@@ -15,9 +15,8 @@ namespace hfwa::engine {
 bool UsesLanguage(const model::ModelConfig& config, store::Method method);
 
 // Mean of the largest hundredth (rounded to whole patches, at least one: 6 of 576) of the patches'
-// distances, weighed and summed over levels: AnomalyDINO's image score (arXiv 2405.14529). `few`
-// [n, g, g].
-double TopPatches(const model::ModelConfig& config, const at::Tensor& few);
+// distances, summed over levels: AnomalyDINO's image score (arXiv 2405.14529). `few` [n, g, g].
+double TopPatches(const at::Tensor& few);
 
 struct Judged {
   at::Tensor map;                       // [size, size] fp32 on the CPU

@@ -192,7 +192,7 @@ absl::StatusOr<std::shared_ptr<const bank::Bank>> ProductBanks::MakeBank(
             features_->Load(reference.sha256, picture % each, snapshot.class_index));
         return features.tokens.to(encoder_->model().options().device);
       },
-      selection);
+      selection, encoder_->model().config().level_weights);
 }
 
 absl::Status ProductBanks::Fill(ProductBank& snapshot, const store::Revision& revision,

@@ -166,16 +166,9 @@ at::Tensor MatchTokens(const at::Tensor& tokens, const PackedBank& bank) {
   return MatchTokens(tokens, bank, 0, bank.rows);
 }
 
-at::Tensor WeighLevels(const ModelConfig& config, const at::Tensor& few) {
-  if (config.level_weights.empty()) return few;
-  const at::Tensor weights = at::tensor(config.level_weights).view({-1, 1, 1});
-  return few * weights.to(few.device(), /*non_blocking=*/true);
-}
-
 at::Tensor FewShotMap(const ModelConfig& config, const at::Tensor& few) {
-  return ForEachImage(WeighLevels(config, few), [&](const at::Tensor& image) {
-    return UpsampleMaps(image.sum(1), config.map_size);
-  });
+  return ForEachImage(
+      few, [&](const at::Tensor& image) { return UpsampleMaps(image.sum(1), config.map_size); });
 }
 
 }  // namespace hfwa::model

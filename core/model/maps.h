@@ -47,10 +47,7 @@ at::Tensor MatchTokens(const at::Tensor& tokens, const PackedBank& bank, int64_t
                        int64_t count);
 at::Tensor MatchTokens(const at::Tensor& tokens, const PackedBank& bank);
 
-// What the levels' distances [..., n, g, g] count in their sum (level_weights).
-at::Tensor WeighLevels(const ModelConfig& config, const at::Tensor& few);
-
-// few_sum: weighed levels summed on the grid, upsampled once. [B, n, g, g] -> [B, size, size].
+// few_sum: levels summed on the grid, upsampled once. [B, n, g, g] -> [B, size, size].
 at::Tensor FewShotMap(const ModelConfig& config, const at::Tensor& few);
 
 }  // namespace hfwa::model

@@ -117,7 +117,8 @@ absl::StatusOr<std::unique_ptr<Detector>> AnomalyDinoMethod::Fit(
         orientation == 0 ? of.tokens : of.views.at(TurnedView::kName)[orientation - 1];
     return tokens.to(hfwa_.kernels().device());
   };
-  HFWA_ASSIGN_OR_RETURN(auto bank, bank::Bank::Create(pictures, hfwa_.kernels(), tokens_of));
+  HFWA_ASSIGN_OR_RETURN(auto bank, bank::Bank::Create(pictures, hfwa_.kernels(), tokens_of, {},
+                                                      hfwa_.config().level_weights));
   const scoring::ScoreModel service = ServiceModel(hfwa_.config(), *bank);
   return std::make_unique<AnomalyDinoDetector>(hfwa_, std::move(bank), service);
 }

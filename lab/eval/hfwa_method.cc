@@ -38,8 +38,7 @@ class HfwaDetector final : public Detector {
     Judgement judgement;
     judgement.map = engine::CombinedMap(config_, image.language_diff, few);
     judgement.raw = {judgement.map.max().item<float>(), image.probability};
-    if (few.defined())
-      judgement.raw.top_hundredth = static_cast<float>(engine::TopPatches(config_, few));
+    if (few.defined()) judgement.raw.top_hundredth = static_cast<float>(engine::TopPatches(few));
     if (with_levels) judgement.levels = Levels(image.language_diff, few);
     return judgement;
   }
@@ -60,15 +59,12 @@ class HfwaDetector final : public Detector {
  private:
   // Each level's own map, filtered as the sum is.
   at::Tensor Levels(const at::Tensor& language_diff, const at::Tensor& few) const {
-    const at::Tensor weighed = few.defined() ? model::WeighLevels(config_, few) : few;
-    model::ModelConfig alone = config_;
-    alone.level_weights.clear();
     std::vector<at::Tensor> maps;
     for (int i = 0; i < config_.levels(); ++i) {
       const auto level = [i](const at::Tensor& of) {
         return of.defined() ? of.narrow(0, i, 1) : of;
       };
-      maps.push_back(engine::CombinedMap(alone, level(language_diff), level(weighed)));
+      maps.push_back(engine::CombinedMap(config_, level(language_diff), level(few)));
     }
     return at::stack(maps);
   }

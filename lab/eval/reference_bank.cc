@@ -12,14 +12,16 @@ absl::StatusOr<std::shared_ptr<const bank::Bank>> MakeBank(const model::Hfwa& hf
                                                            double coreset_ratio,
                                                            std::optional<size_t> without) {
   const size_t count = references.size() - (without.has_value() ? 1 : 0);
-  HFWA_ASSIGN_OR_RETURN(
-      std::shared_ptr<const bank::Bank> bank,
-      bank::Bank::Create(
-          static_cast<int>(count), hfwa.kernels(), [&](int k) -> absl::StatusOr<at::Tensor> {
-            const auto index = static_cast<size_t>(k);
-            const size_t from = without.has_value() && index >= *without ? index + 1 : index;
-            return references[from].tokens.to(hfwa.kernels().device());
-          }));
+  HFWA_ASSIGN_OR_RETURN(std::shared_ptr<const bank::Bank> bank,
+                        bank::Bank::Create(
+                            static_cast<int>(count), hfwa.kernels(),
+                            [&](int k) -> absl::StatusOr<at::Tensor> {
+                              const auto index = static_cast<size_t>(k);
+                              const size_t from =
+                                  without.has_value() && index >= *without ? index + 1 : index;
+                              return references[from].tokens.to(hfwa.kernels().device());
+                            },
+                            {}, hfwa.config().level_weights));
   if (coreset_ratio >= 1) return bank;
   return bank->Keep(hfwa.kernels(), bank->Coreset(coreset_ratio));
 }

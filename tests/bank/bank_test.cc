@@ -187,6 +187,30 @@ TEST(BankTest, a_single_reference_of_few_rows_is_compared_with_those_that_are_fa
   }
 }
 
+TEST(BankTest, levels_count_by_their_weights_in_every_match) {
+  const std::vector<float> weights = {3, 0.5F};
+  const auto tokens_of = [](int k) { return RandomTokens(100 + static_cast<uint64_t>(k)); };
+  const auto plain = MakeBank(3);
+  const auto bank = *Bank::Create(3, *kFp32, tokens_of, {}, weights);
+  const at::Tensor tokens = RandomTokens(1), factor = at::tensor(weights).view({-1, 1, 1});
+  const auto differ = [&](const at::Tensor& weighed, const at::Tensor& unweighed) {
+    return (weighed - unweighed * factor).abs().max().item<float>();
+  };
+  EXPECT_LT(differ(bank->Match(tokens), plain->Match(tokens)), 1e-6F);
+  EXPECT_LT(differ(bank->MatchRange(tokens, 1, 2), plain->MatchRange(tokens, 1, 2)), 1e-6F);
+  EXPECT_LT(differ(bank->MatchSelf(tokens_of(0), 0, 1), plain->MatchSelf(tokens_of(0), 0, 1)),
+            1e-6F);
+  at::Tensor distances = at::ones({kLevels, kGrid, kGrid});
+  bank->Weigh(distances);
+  EXPECT_LT(differ(distances, at::ones_like(distances)), 1e-6F);
+  const Bank::Selection selection = {{0, 9, 20}, {3, 4, 26}};
+  EXPECT_LT(differ((*bank->Keep(*kFp32, selection))->Match(tokens),
+                   (*plain->Keep(*kFp32, selection))->Match(tokens)),
+            1e-6F);
+  EXPECT_TRUE(absl::IsInvalidArgument(
+      Bank::Create(3, *kFp32, tokens_of, {}, std::vector<float>{1}).status()));
+}
+
 TEST(BankTest, refuses_no_reference_other_shapes_and_passes_errors_on) {
   EXPECT_TRUE(absl::IsInvalidArgument(
       Bank::Create(0, *kFp32, [](int) { return RandomTokens(1); }).status()));

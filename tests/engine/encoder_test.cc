@@ -100,15 +100,17 @@ class EncoderTest : public ::testing::Test {
     return outcomes;
   }
 
-  std::shared_ptr<const bank::Bank> MakeBank(int references) {
-    auto bank = bank::Bank::Create(references, encoder_->model().kernels(),
-                                   [&](int k) -> absl::StatusOr<at::Tensor> {
-                                     Encoder::Request request;
-                                     request.image = references_[k].clone();
-                                     auto encoded = encoder_->EncodeNow(std::move(request));
-                                     if (!encoded.ok()) return encoded.status();
-                                     return encoded->tokens;
-                                   });
+  std::shared_ptr<const bank::Bank> MakeBank(int references,
+                                             const std::vector<float>& level_weights = {}) {
+    const auto tokens_of = [&](int k) -> absl::StatusOr<at::Tensor> {
+      Encoder::Request request;
+      request.image = references_[k].clone();
+      auto encoded = encoder_->EncodeNow(std::move(request));
+      if (!encoded.ok()) return encoded.status();
+      return encoded->tokens;
+    };
+    auto bank =
+        bank::Bank::Create(references, encoder_->model().kernels(), tokens_of, {}, level_weights);
     EXPECT_TRUE(bank.ok()) << bank.status();
     return *bank;
   }
@@ -120,7 +122,9 @@ class EncoderTest : public ::testing::Test {
 
 TEST_F(EncoderTest, a_batch_of_mixed_products_is_finished_as_each_image_would_be_alone) {
   Open({});
-  const auto one = MakeBank(1), three = MakeBank(3);
+  std::vector<float> weights(static_cast<size_t>(encoder_->model().config().levels()), 0.5F);
+  weights.front() = 3;
+  const auto one = MakeBank(1), three = MakeBank(3, weights);
   std::vector<FinishRequest> finish(kImages);
   for (int i = 0; i < kImages; ++i) {
     finish[static_cast<size_t>(i)] = {.wanted = i != 2,

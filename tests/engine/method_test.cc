@@ -23,20 +23,12 @@ TEST(TopPatches, is_the_mean_of_the_largest_hundredth) {
   // Two levels; values 0, 1, ... of the sum in no order.
   const auto mean = [](int64_t grid) {
     at::Tensor sum = (at::arange(grid * grid) * 7 % (grid * grid)).to(at::kFloat);
-    return TopPatches({}, at::stack({0.25 * sum, 0.75 * sum}).view({2, grid, grid}));
+    return TopPatches(at::stack({0.25 * sum, 0.75 * sum}).view({2, grid, grid}));
   };
   EXPECT_DOUBLE_EQ(mean(24), (575 + 574 + 573 + 572 + 571 + 570) / 6.0);
   EXPECT_DOUBLE_EQ(mean(10), 99);
   EXPECT_DOUBLE_EQ(mean(3), 8) << "at least one";
   EXPECT_DOUBLE_EQ(mean(1), 0);
-}
-
-TEST(TopPatches, levels_count_by_their_weights) {
-  model::ModelConfig config;
-  config.level_weights = {3, 0};
-  const at::Tensor few =
-      at::stack({at::arange(4, at::kFloat), at::full({4}, 9.0F)}).view({2, 2, 2});
-  EXPECT_DOUBLE_EQ(TopPatches(config, few), 9);
 }
 
 // A square part with one thick bar on the left and a bar below it.
