@@ -1,12 +1,12 @@
 #include "core/model/frozen_source.h"
 
 #include <filesystem>
-#include <system_error>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "core/base/status_macros.h"
+#include "core/model/mapped_file.h"
 #include "core/model/safetensors.h"
 
 namespace hfwa::model {
@@ -52,17 +52,12 @@ class LayeredSource final : public FrozenSource {
   std::unique_ptr<FrozenSource> rest_;
 };
 
-bool Exists(const std::string& path) {
-  std::error_code ignored;
-  return std::filesystem::exists(path, ignored);
-}
-
 // The one file, or set of shards, that holds the tower.
 absl::StatusOr<std::unique_ptr<FrozenSource>> OpenTower(const std::string& directory,
                                                         const ModelConfig& config) {
   std::vector<std::string> present;
   for (const char* name : {kOpenAi, kHuggingFace, kHuggingFaceIndex, kTimm}) {
-    if (Exists(directory + "/" + name)) present.emplace_back(name);
+    if (FileExists(directory + "/" + name)) present.emplace_back(name);
   }
   if (present.empty()) {
     return absl::NotFoundError(absl::StrCat(directory, ": holds none of ", kOpenAi, ", ",
@@ -91,7 +86,7 @@ absl::StatusOr<std::unique_ptr<FrozenSource>> OpenFrozenSource(const std::string
                                                                const ModelConfig& config) {
   HFWA_ASSIGN_OR_RETURN(std::unique_ptr<FrozenSource> tower, OpenTower(directory, config));
   const std::string additions = directory + "/" + kAdditions;
-  if (!Exists(additions)) return tower;
+  if (!FileExists(additions)) return tower;
   HFWA_ASSIGN_OR_RETURN(std::unique_ptr<FrozenSource> first, OpenOpenAiSource(additions));
   return std::make_unique<LayeredSource>(std::move(first), std::move(tower));
 }

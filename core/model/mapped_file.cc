@@ -7,6 +7,8 @@
 
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
+#include <system_error>
 
 #include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
@@ -62,6 +64,11 @@ absl::StatusOr<std::string> ReadSmallFile(const std::string& path, size_t max_by
                                                    " bytes, at most ", max_bytes, " allowed"));
   }
   return std::string(file->bytes());
+}
+
+bool FileExists(const std::string& path) {
+  std::error_code ignored;
+  return std::filesystem::exists(path, ignored);
 }
 
 }  // namespace hfwa::model

@@ -29,4 +29,6 @@ class MappedFile {
 // A small text file as a whole; INVALID_ARGUMENT beyond `max_bytes`.
 absl::StatusOr<std::string> ReadSmallFile(const std::string& path, size_t max_bytes);
 
+bool FileExists(const std::string& path);
+
 }  // namespace hfwa::model

@@ -2,9 +2,7 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <filesystem>
 #include <memory>
-#include <system_error>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -25,11 +23,6 @@ constexpr size_t kMaxNamed = 10;
 constexpr const char* kMergesNames[] = {"merges.txt", "merges.txt.gz",
                                         "bpe_simple_vocab_16e6.txt.gz"};
 
-bool Exists(const std::string& path) {
-  std::error_code ignored;
-  return std::filesystem::exists(path, ignored);
-}
-
 absl::Status InFile(const std::string& path, const absl::Status& status) {
   return absl::Status(status.code(), absl::StrCat(path, ": ", status.message()));
 }
@@ -39,7 +32,7 @@ absl::StatusOr<std::string> ReadConfigJson(const std::string& directory) {
   HFWA_ASSIGN_OR_RETURN(std::string config,
                         ReadSmallFile(directory + "/config.json", kMaxConfigBytes));
   const std::string own_path = directory + "/hfwa.json";
-  if (!Exists(own_path)) return config;
+  if (!FileExists(own_path)) return config;
   HFWA_ASSIGN_OR_RETURN(const std::string own, ReadSmallFile(own_path, kMaxConfigBytes));
   auto merged = MergeHuggingFaceConfig(own, config);
   if (!merged.ok()) return InFile(directory, merged.status());
@@ -92,7 +85,7 @@ class Digest {
 // The name of the merges file.
 absl::StatusOr<std::string> FindMerges(const std::string& directory) {
   for (const char* name : kMergesNames) {
-    if (Exists(directory + "/" + name)) return name;
+    if (FileExists(directory + "/" + name)) return name;
   }
   return absl::NotFoundError(absl::StrCat(directory, ": a model with a text section needs one of ",
                                           absl::StrJoin(kMergesNames, ", ")));
