@@ -7,6 +7,19 @@ VOCABULARY = 49408
 PIECES = re.compile(r"'s|'t|'re|'ve|'m|'ll|'d|[a-z]+|[0-9]|[^\sa-z0-9]+")
 
 
+def merge_pair(symbols, pair):
+    """The symbols with each occurrence of the pair as one, from left to right."""
+    merged, at = [], 0
+    while at < len(symbols):
+        if tuple(symbols[at:at + 2]) == pair:
+            merged.append("".join(pair))
+            at += 2
+        else:
+            merged.append(symbols[at])
+            at += 1
+    return merged
+
+
 class SimpleBpe:
     """`path`: the merge list, plain or gzip."""
 
@@ -39,13 +52,5 @@ class SimpleBpe:
             best = min(zip(word, word[1:]), key=lambda pair: self.ranks.get(pair, len(self.ranks)))
             if best not in self.ranks:
                 break
-            merged, at = [], 0
-            while at < len(word):
-                if tuple(word[at:at + 2]) == best:
-                    merged.append("".join(best))
-                    at += 2
-                else:
-                    merged.append(word[at])
-                    at += 1
-            word = merged
+            word = merge_pair(word, best)
         return word

@@ -4,7 +4,7 @@ import sys
 import pathlib
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[3] / "scripts" / "lib"))
-from simple_bpe import PIECES, SimpleBpe  # noqa: E402
+from simple_bpe import PIECES, SimpleBpe, merge_pair  # noqa: E402
 
 __all__ = ["SimpleBpe", "learn"]
 
@@ -27,17 +27,5 @@ def learn(texts, count):
         merges.append(best)
         for word, symbols in split.items():
             if best[0] in symbols:
-                split[word] = re_merge(symbols, best)
+                split[word] = merge_pair(symbols, best)
     return "\n".join(["# byte pairs of captions of rendered products"] + [" ".join(m) for m in merges]) + "\n"
-
-
-def re_merge(symbols, pair):
-    merged, at = [], 0
-    while at < len(symbols):
-        if tuple(symbols[at:at + 2]) == pair:
-            merged.append("".join(pair))
-            at += 2
-        else:
-            merged.append(symbols[at])
-            at += 1
-    return merged

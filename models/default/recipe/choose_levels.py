@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 import episodes
 import validation
 from backbone import Backbone
-from projection import Moments, distances, top_mean, whitening
+from projection import Moments, distances, image_auroc, top_mean, whitening
 
 POWERS = (0.0, 0.5, 1.0)
 WEIGHTS = (0, 0.25, 0.5, 1, 2, 3)
@@ -77,9 +77,7 @@ class Judge:
         for kind, good, of in self.held:
             for shots in validation.SHOTS:
                 summed = sum(w / self.mean[b, name] * of[shots, b, name] for b, name, w in levels)
-                scores = top_mean(summed)
-                difference = scores[good:, None] - scores[None, :good]
-                tally.add(kind, shots, ((difference > 0).float() + 0.5 * (difference == 0).float()).mean().item(), None)
+                tally.add(kind, shots, image_auroc(top_mean(summed), good).item(), None)
         return tally.total(), tally.means()
 
     def climb(self, levels, names, rng):

@@ -12,17 +12,9 @@ import torch
 import episodes
 import validation
 from backbone import Backbone
-from projection import Moments, Projection, distances, whitening
+from projection import Moments, Projection, distances, image_auroc, top_mean, whitening
 
 POWERS = (0.0, 0.25, 0.5, 0.75, 1.0)
-
-
-def image_aurocs(maps, good):
-    """maps [M, Q, L] of M candidates, the first `good` of Q being good: [M]."""
-    count = max(1, int(maps.shape[-1] * 0.01 + 0.5))
-    scores = maps.topk(count, dim=-1).values.mean(-1)
-    difference = scores[:, good:, None] - scores[:, None, :good]
-    return ((difference > 0).float() + 0.5 * (difference == 0).float()).mean((1, 2))
 
 
 def main():
@@ -54,10 +46,11 @@ def main():
                 for shots in validation.SHOTS:
                     few = distances(unit[4:], unit[:shots])
                     summed = torch.einsum("mn,qnl->mql", member, few)
-                    value = image_aurocs(summed, len(few) - len(covers))
+                    value = image_auroc(top_mean(summed), len(few) - len(covers))
                     sums.setdefault((kind, shots, power), []).append(value)
     means = {key: torch.stack(values).mean(0).cpu() * 100 for key, values in sums.items()}
-    total = {p: torch.stack([m for (_, _, power), m in means.items() if power == p]).mean(0) for p in POWERS}
+    total = {p: sum(validation.SHARES[kind] * m / len(validation.SHOTS) for (kind, _, power), m in means.items()
+                    if power == p) for p in POWERS}
     report = []
     for power in POWERS:
         order = total[power].argsort(descending=True)[:8].tolist()

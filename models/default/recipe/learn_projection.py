@@ -33,7 +33,8 @@ def parse():
     return parser.parse_args()
 
 
-def start(pictures, look, levels, width, device, power):
+def whitenings(pictures, look, levels, width, device):
+    """power -> the projection that whitens good rendered tokens by it."""
     moments = Moments(levels, width, device)
     for index in range(min(96, len(pictures))):
         moments.add(look(torch.from_numpy(pictures[index][:episodes.REFERENCES + episodes.GOOD])))
@@ -53,7 +54,7 @@ def main():
     tower = Backbone(a.backbone, a.device)
     look = lambda pictures: tower.tokens(pictures, taps)[0]
     pictures, covers = episodes.stored(a.work, a.first, a.episodes, a.workers)
-    make = start(pictures, look, len(taps), tower.width, a.device, a.power)
+    make = whitenings(pictures, look, len(taps), tower.width, a.device)
     model = make(a.power)
     optimizer = torch.optim.AdamW(model.parameters(), lr=a.rate, betas=(0.9, 0.98), weight_decay=0)
     scale = torch.nn.Parameter(torch.tensor(1.0, device=a.device))

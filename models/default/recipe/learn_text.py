@@ -126,7 +126,6 @@ def main():
             sums = []
     print("held back:", json.dumps(check(tower, project, tokens[held], plain[held], groups[held], names, held, encoder)), flush=True)
     tensors = {name: tensor.half().contiguous() for name, tensor in tower.state_dict().items()}
-    tensors["token_embedding.weight"] = tensors.pop("token_embedding.weight")
     tensors["visual.proj"] = project.data.half().contiguous()
     save_file({name: tensor.cpu() for name, tensor in tensors.items()}, a.work / "text.safetensors")
 

@@ -92,6 +92,12 @@ def auroc(scores, labels):
     return float((total - positives * (positives + 1) / 2) / (positives * negatives))
 
 
+def image_auroc(scores, good):
+    """Scores [..., Q], the first `good` of them of good pieces: the share of pairs in order, [...]."""
+    difference = scores[..., good:, None] - scores[..., None, :good]
+    return ((difference > 0).float() + 0.5 * (difference == 0).float()).mean((-2, -1))
+
+
 def episode_loss(maps, covers, scale, offset):
     """maps [G + D, L] of good then defective pieces, covers [D, L].
 

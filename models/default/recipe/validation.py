@@ -7,7 +7,7 @@ import torch
 
 import episodes
 import held_back
-from projection import auroc, distances, top_mean
+from projection import auroc, distances, image_auroc, top_mean
 
 PHOTOS = 2 * len(held_back.NAMES)
 DRIFTS = 2 * len(held_back.SURFACES)
@@ -52,8 +52,7 @@ def global_episode(seed):
 def judge(maps, covers):
     """AUROC of images and of patches: maps [G + D, L] of good then defective pieces, covers [D, L]."""
     good = len(maps) - len(covers)
-    labels = torch.arange(len(maps), device=maps.device) >= good
-    image = auroc(top_mean(maps), labels)
+    image = image_auroc(top_mean(maps), good).item()
     truth = torch.cat([torch.zeros(good, covers.shape[1], device=maps.device), covers])
     keep = (truth <= 0) | (truth >= 0.3)
     pixel = auroc(maps[keep], truth[keep] >= 0.3)
