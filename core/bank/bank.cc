@@ -182,7 +182,7 @@ void Bank::AddMatches(const at::Tensor& tokens, std::vector<kernels::RowMatch>& 
   }
 }
 
-void Bank::Weigh(at::Tensor distances) const {
+void Bank::Weigh(const at::Tensor& distances) const {
   if (weights_.defined()) distances.mul_(weights_);
 }
 

@@ -69,7 +69,7 @@ class Bank {
   void AddMatches(const at::Tensor& tokens, std::vector<kernels::RowMatch>& matches) const;
 
   // Distances [n, g, g] of such cosines times the levels' weights, in place, on the bank's device.
-  void Weigh(at::Tensor distances) const;
+  void Weigh(const at::Tensor& distances) const;
 
   // A stand-in for another good part where there is only one: reference k's tokens [n, L, E]
   // against its own rows more than `radius` patches away (in either direction). Weighed, [n, g, g];

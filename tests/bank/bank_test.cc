@@ -200,7 +200,7 @@ TEST(BankTest, levels_count_by_their_weights_in_every_match) {
   EXPECT_LT(differ(bank->MatchRange(tokens, 1, 2), plain->MatchRange(tokens, 1, 2)), 1e-6F);
   EXPECT_LT(differ(bank->MatchSelf(tokens_of(0), 0, 1), plain->MatchSelf(tokens_of(0), 0, 1)),
             1e-6F);
-  at::Tensor distances = at::ones({kLevels, kGrid, kGrid});
+  const at::Tensor distances = at::ones({kLevels, kGrid, kGrid});
   bank->Weigh(distances);
   EXPECT_LT(differ(distances, at::ones_like(distances)), 1e-6F);
   const Bank::Selection selection = {{0, 9, 20}, {3, 4, 26}};
