@@ -48,14 +48,21 @@ void AddParity(CLI::App& app, std::function<int()>& chosen) {
       [arguments, &chosen] { chosen = [arguments] { return RunParityCommand(*arguments); }; });
 }
 
+struct WeightsCheckArguments {
+  std::string model;
+  std::string tokens;
+};
+
 void AddWeightsCheck(CLI::App& app, std::function<int()>& chosen) {
-  auto folder = std::make_shared<std::string>();
-  CLI::App* command =
-      app.add_subcommand("weights-check", "Compare published weights with their known tokens");
-  command->add_option("model", *folder, "Model directory")->required();
-  command->callback([folder, &chosen] {
-    chosen = [folder] {
-      const auto report = hfwa::lab::CheckWeightsOf(*folder, {});
+  auto arguments = std::make_shared<WeightsCheckArguments>();
+  CLI::App* command = app.add_subcommand(
+      "weights-check", "Compare a vision tower with what another program computes by its weights");
+  command->add_option("model", arguments->model, "Model directory")->required();
+  command->add_option("tokens", arguments->tokens, "Known tokens, such as tests/parity/towers/*")
+      ->required();
+  command->callback([arguments, &chosen] {
+    chosen = [arguments] {
+      const auto report = hfwa::lab::CheckWeightsOf(arguments->model, arguments->tokens, {});
       if (!report.ok()) return Fail(report.status());
       report->Print(std::cout);
       return report->ok() ? 0 : 1;

