@@ -9,27 +9,32 @@ import os
 import pathlib
 import shutil
 
-import torch
-from safetensors.torch import load_file, save_file
-
-import learn_text
+import numpy as np
+from safetensors.numpy import load_file, save_file
 
 
-def config(levels, embed, language):
+def text_config(text):
+    """Sizes of the text tower, from its tensors."""
+    vocabulary, width = text["token_embedding.weight"].shape
+    layers = len({name.split(".")[2] for name in text if name.startswith("transformer.resblocks.")})
+    return {"width": width, "layers": layers, "heads": width // 64, "vocab_size": vocabulary,
+            "context_length": len(text["positional_embedding"])}
+
+
+def config(levels, embed, text):
     settings = {
         "name": "default",
         "embed_dim": embed,
         "vision": {"width": 384, "layers": 12, "heads": 6, "patch_size": 14, "image_size": 336, "pre_norm_layer": False,
-                   "quick_gelu": False, "layer_norm_eps": 1e-6, "projection": language, "level_projections": True},
+                   "quick_gelu": False, "layer_norm_eps": 1e-6, "projection": bool(text), "level_projections": True},
         "taps": levels["taps"],
         "level_weights": levels["level_weights"],
         "map_size": 336,
         "mean": [0.485, 0.456, 0.406],
         "std": [0.229, 0.224, 0.225],
     }
-    if language:
-        settings["text"] = {"width": learn_text.WIDTH, "layers": learn_text.LAYERS, "heads": learn_text.HEADS,
-                            "vocab_size": 512 + learn_text.MERGES + 2, "context_length": learn_text.CONTEXT}
+    if text:
+        settings["text"] = text_config(text)
         settings["adapter"] = {"type": "fwa", "window": 12, "heads": 3}
     return settings
 
@@ -43,14 +48,15 @@ def main():
     parser.add_argument("--out", type=pathlib.Path, required=True)
     a = parser.parse_args()
     a.out.mkdir(parents=True, exist_ok=True)
-    tensors = load_file(a.work / "text.safetensors") if a.language else {}
+    text = load_file(a.work / "text.safetensors") if a.language else {}
+    tensors = dict(text)
     projection = load_file(a.work / "chosen.safetensors")
     for level, (weight, bias) in enumerate(zip(projection["weight"], projection["bias"])):
-        tensors[f"visual.level_projections.{level}.weight"] = weight.to(torch.float16).contiguous()
-        tensors[f"visual.level_projections.{level}.bias"] = bias.to(torch.float16).contiguous()
+        tensors[f"visual.level_projections.{level}.weight"] = weight.astype(np.float16)
+        tensors[f"visual.level_projections.{level}.bias"] = bias.astype(np.float16)
     save_file(tensors, a.out / "additions.safetensors")
     levels = json.loads((a.work / "levels.json").read_text(encoding="utf-8"))
-    settings = config(levels, projection["weight"].shape[1], a.language)
+    settings = config(levels, projection["weight"].shape[1], text)
     (a.out / "config.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
     if a.language:
         shutil.copy(a.work / "merges.txt", a.out / "merges.txt")

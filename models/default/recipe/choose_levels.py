@@ -28,6 +28,9 @@ def parse():
     parser.add_argument("--work", type=pathlib.Path, required=True)
     parser.add_argument("--projection", default="final", help="name given to learn_projection.py")
     parser.add_argument("--taps", default="4,6,8,10", help="blocks that it was learnt on")
+    parser.add_argument("--first", type=int, default=0, help="seed of the first rendered product")
+    parser.add_argument("--episodes", type=int, default=96, help="products that the whitenings are made of")
+    parser.add_argument("--every", type=int, default=1, help="choose on each so many-th validation episode alone")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--workers", type=int, default=torch.multiprocessing.cpu_count())
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -36,7 +39,7 @@ def parse():
 
 def candidates(a, tower, blocks):
     """(block, name) -> weight [E, W], bias [E]."""
-    pictures, _ = episodes.stored(a.work, 0, 96, a.workers)
+    pictures, _ = episodes.stored(a.work, a.first, a.episodes, a.workers)
     moments = Moments(len(blocks), tower.width, a.device)
     for picture in pictures:
         moments.add(tower.tokens(torch.from_numpy(picture[:episodes.REFERENCES]), blocks)[0])
@@ -53,8 +56,8 @@ def candidates(a, tower, blocks):
 
 def all_distances(a, tower, blocks, maps):
     """For each validation episode its kind, how many good pieces, and {(shots, block, name): [Q, L]}."""
-    held = []
-    for kind, pictures, covers in validation.stored(a.work, a.workers):
+    held, stored = [], validation.stored(a.work, a.workers, a.every)
+    for kind, pictures, covers in stored:
         tokens = tower.tokens(torch.from_numpy(pictures), blocks)[0].float()
         of = {}
         for (block, name), (weight, bias) in maps.items():
@@ -62,7 +65,7 @@ def all_distances(a, tower, blocks, maps):
             for shots in validation.SHOTS:
                 of[shots, block, name] = distances(unit[4:], unit[:shots])[:, 0].cpu()
         held.append((kind, len(pictures) - 4 - len(covers), of))
-        print(f"distances of {len(held)}/{validation.COUNT} episodes", flush=True)
+        print(f"distances of {len(held)}/{len(stored)} episodes", flush=True)
     return held
 
 

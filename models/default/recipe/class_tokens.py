@@ -1,4 +1,4 @@
-"""Class tokens of stored episodes: what the text tower learns from."""
+"""Class tokens of stored episodes: what the text tower learns from. Stops and goes on anywhere."""
 import argparse
 import pathlib
 
@@ -20,12 +20,19 @@ def main():
     a = parser.parse_args()
     tower = Backbone(a.backbone, a.device)
     pictures, _ = episodes.stored(a.work, a.first, a.episodes, a.workers)
-    rows = []
-    for number, picture in enumerate(pictures):
-        rows.append(tower.tokens(torch.from_numpy(picture), [tower.layers - 1])[1].half().cpu().numpy())
-        if (number + 1) % 500 == 0:
-            print(f"class tokens of {number + 1}/{a.episodes} products", flush=True)
-    np.save(a.work / "class_tokens.npy", np.concatenate(rows))
+    size = pictures.shape[1] * tower.width * np.dtype(np.float16).itemsize  # of a product's tokens
+    part = a.work / "class_tokens.part"
+    with part.open("ab") as file:
+        done = file.tell() // size
+        file.truncate(done * size)
+        for number in range(done, a.episodes):
+            tokens = tower.tokens(torch.from_numpy(pictures[number]), [tower.layers - 1])[1]
+            file.write(tokens.half().cpu().numpy().tobytes())
+            if (number + 1) % 50 == 0 or number + 1 == a.episodes:
+                file.flush()
+                print(f"class tokens of {number + 1}/{a.episodes} products", flush=True)
+    np.save(a.work / "class_tokens.npy", np.fromfile(part, np.float16).reshape(-1, tower.width))
+    part.unlink()
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 import episodes
 import validation
 from backbone import Backbone
+from checkpoint import Checkpoint
 from projection import Moments, Projection, distances, episode_loss, whitening
 
 
@@ -30,6 +31,7 @@ def parse():
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--workers", type=int, default=torch.multiprocessing.cpu_count())
     parser.add_argument("--checkpoint-steps", type=int, default=250)
+    parser.add_argument("--every", type=int, default=1, help="judge by each so many-th validation episode alone")
     return parser.parse_args()
 
 
@@ -44,7 +46,7 @@ def whitenings(pictures, look, levels, width, device):
 
 def rate_at(step, steps, peak):
     warm = min(1.0, (step + 1) / 100)
-    return peak * warm * 0.5 * (1 + np.cos(np.pi * step / steps))
+    return peak * warm * 0.5 * (1 + float(np.cos(np.pi * step / steps)))
 
 
 def main():
@@ -60,10 +62,9 @@ def main():
     scale = torch.nn.Parameter(torch.tensor(1.0, device=a.device))
     offset = torch.nn.Parameter(torch.tensor(2.0, device=a.device))
     head = torch.optim.Adam([scale, offset], lr=1e-2)
-    checkpoint = a.work / f"{a.name}-checkpoint.pt"
+    checkpoint = Checkpoint(a.work / f"{a.name}-checkpoint.pt")
     step = 0
-    if checkpoint.exists():
-        state = torch.load(checkpoint, map_location=a.device, weights_only=True)
+    if state := checkpoint.load(a.device):
         step = state["step"]
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
@@ -101,8 +102,8 @@ def main():
             print(f"step {step}/{a.steps} loss {mean:.4f} scale {scale.item():.3f} offset {offset.item():.2f} "
                   f"{pace:.2f} steps/s", flush=True)
         if step % a.checkpoint_steps == 0 or step == a.steps:
-            torch.save({"step": step, "model": model.state_dict(), "optimizer": optimizer.state_dict(),
-                        "head": head.state_dict(), "scale": scale.data, "offset": offset.data}, checkpoint)
+            checkpoint.save({"step": step, "model": model.state_dict(), "optimizer": optimizer.state_dict(),
+                             "head": head.state_dict(), "scale": scale.data, "offset": offset.data})
     save_file({"weight": model.weight.data.cpu(), "bias": model.bias.data.cpu()}, a.work / f"{a.name}.safetensors")
     compared = {f"power {p}": make(p) for p in (0.0, 0.25, 0.5, 0.75, 1.0)}
     compared["learnt"] = model
@@ -111,7 +112,7 @@ def main():
         between.weight.data.lerp_(model.weight.data, share)
         between.bias.data.lerp_(model.bias.data, share)
         compared[f"learnt {share}"] = between
-    tallies = validation.evaluate(compared, look, a.device, validation.stored(a.work, a.workers))
+    tallies = validation.evaluate(compared, look, a.device, validation.stored(a.work, a.workers, a.every))
     report = {name: dict(tally.means(), total=tally.total()) for name, tally in tallies.items()}
     (a.work / f"{a.name}.json").write_text(json.dumps(report, indent=1))
     for name, means in report.items():

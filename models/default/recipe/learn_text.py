@@ -16,8 +16,9 @@ from torch import nn
 
 import bpe
 import words
+from checkpoint import Checkpoint
 
-WIDTH, LAYERS, HEADS, CONTEXT, MERGES = 192, 4, 3, 64, 1280
+WIDTH, LAYERS, HEADS, CONTEXT = 192, 4, 3, 64
 PLACEHOLDER = "x"  # stands before learnt prompts, so the tower must know it there
 
 
@@ -72,12 +73,26 @@ def grouped_loss(images, texts, groups, scale):
 def parse():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=pathlib.Path, required=True, help="holds class_tokens.npy and captions.jsonl")
+    parser.add_argument("--merges", type=int, default=1280)
     parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--batch", type=int, default=1024)
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--checkpoint-steps", type=int, default=200)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     return parser.parse_args()
+
+
+def resume(state, learnt, project, scale, rng):
+    """Brings everything to where `state` was kept, and returns the step to go on from; 0 without a state."""
+    if state is None:
+        return 0
+    for name, part in learnt.items():
+        part.load_state_dict(state[name])
+    project.data.copy_(state["project"])
+    scale.data.copy_(state["scale"])
+    rng.bit_generator.state = json.loads(state["rng"])
+    return state["step"]
 
 
 def main():
@@ -90,8 +105,8 @@ def main():
     numbers = {name: number for number, name in enumerate(sorted(set(names)))}
     groups = torch.tensor([numbers[name] for name in names])
     merges = a.work / "merges.txt"
-    merges.write_text(bpe.learn(captions + words.WORDS, MERGES), encoding="utf-8")
-    vocabulary = 512 + MERGES + 2
+    merges.write_text(bpe.learn(captions + words.WORDS, a.merges), encoding="utf-8")
+    vocabulary = 512 + a.merges + 2
     encoder = bpe.SimpleBpe(merges, vocabulary)
     print(f"{len(captions)} captions, {len(set(captions))} different, {len(numbers)} groups", flush=True)
     held = torch.zeros(len(captions), dtype=torch.bool)
@@ -106,10 +121,13 @@ def main():
     parameters = [*tower.parameters(), project, scale]
     optimizer = torch.optim.AdamW(parameters, lr=a.rate, betas=(0.9, 0.98), weight_decay=0.05)
     train = torch.nonzero(~held).flatten()
+    learnt = {"tower": tower, "optimizer": optimizer}
+    checkpoint = Checkpoint(a.work / "text-checkpoint.pt")
+    first = resume(checkpoint.load(a.device), learnt, project, scale, rng)
     started, sums = time.time(), []
-    for step in range(a.steps):
+    for step in range(first, a.steps):
         for group in optimizer.param_groups:
-            group["lr"] = a.rate * min(1, (step + 1) / 200) * 0.5 * (1 + np.cos(np.pi * step / a.steps))
+            group["lr"] = a.rate * min(1, (step + 1) / 200) * 0.5 * (1 + float(np.cos(np.pi * step / a.steps)))
         chosen = train[torch.from_numpy(rng.integers(0, len(train), min(a.batch, len(train))))]
         ids = prefixed[chosen] if step % 2 else plain[chosen]
         images = F.normalize(tokens[chosen] @ project, dim=-1)
@@ -122,8 +140,12 @@ def main():
         sums.append(loss.detach())
         if (step + 1) % 200 == 0 or step + 1 == a.steps:
             print(f"step {step + 1}/{a.steps} loss {torch.stack(sums).mean().item():.4f} "
-                  f"{(step + 1) / (time.time() - started):.2f} steps/s", flush=True)
+                  f"{(step + 1 - first) / (time.time() - started):.2f} steps/s", flush=True)
             sums = []
+        if (step + 1) % a.checkpoint_steps == 0 or step + 1 == a.steps:
+            checkpoint.save({"step": step + 1, "project": project.data, "scale": scale.data,
+                             "rng": json.dumps(rng.bit_generator.state),
+                             **{name: part.state_dict() for name, part in learnt.items()}})
     print("held back:", json.dumps(check(tower, project, tokens[held], plain[held], groups[held], names, held, encoder)), flush=True)
     tensors = {name: tensor.half().contiguous() for name, tensor in tower.state_dict().items()}
     tensors["visual.proj"] = project.data.half().contiguous()

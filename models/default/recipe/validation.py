@@ -1,6 +1,8 @@
 """What choices are made on: photographs (held_back.py) and rendered products that nothing was learnt from."""
+import argparse
 import concurrent.futures
 import multiprocessing
+import pathlib
 
 import numpy as np
 import torch
@@ -79,16 +81,18 @@ class Tally:
         return sum(share * means[f"{kind} K={shots} image"] / len(SHOTS) for kind, share in SHARES.items() for shots in SHOTS)
 
 
-def stored(folder, workers):
-    """All validation episodes, made once."""
+def stored(folder, workers, every=1):
+    """All validation episodes, or each `every`-th for a trial; made once."""
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "validation.npz"
+    path = folder / ("validation.npz" if every == 1 else f"validation-{every}.npz")
     if not path.exists():
         context = multiprocessing.get_context("spawn")
         with concurrent.futures.ProcessPoolExecutor(workers, mp_context=context) as pool:
-            kinds, pictures, covers = zip(*pool.map(episode, range(COUNT)))
-        np.savez(path, kinds=np.array(kinds), **{f"pictures{i}": p for i, p in enumerate(pictures)},
+            kinds, pictures, covers = zip(*pool.map(episode, range(0, COUNT, every)))
+        part = path.with_suffix(".part.npz")
+        np.savez(part, kinds=np.array(kinds), **{f"pictures{i}": p for i, p in enumerate(pictures)},
                  **{f"covers{i}": c for i, c in enumerate(covers)})
+        part.replace(path)
     with np.load(path) as held:
         return [(kind, held[f"pictures{i}"], held[f"covers{i}"]) for i, kind in enumerate(held["kinds"].tolist())]
 
@@ -106,3 +110,16 @@ def evaluate(projections, tokens_of, device, held):
                     maps = distances(unit[4:], unit[:shots]).sum(1)
                     tallies[name].add(kind, shots, *judge(maps, covers))
     return tallies
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Renders the validation episodes.")
+    parser.add_argument("--work", type=pathlib.Path, required=True)
+    parser.add_argument("--every", type=int, default=1, help="each so many-th alone")
+    parser.add_argument("--workers", type=int, default=torch.multiprocessing.cpu_count())
+    a = parser.parse_args()
+    stored(a.work, a.workers, a.every)
+
+
+if __name__ == "__main__":
+    main()
