@@ -52,14 +52,27 @@ void PutSelected(kernels::Rows& level, const at::Tensor& tokens,
 
 }  // namespace
 
-Bank::Bank(model::PackedBank tokens, int references, int64_t patches, Selection selection,
-           std::vector<float> level_weights, at::Device device)
+at::Tensor WindowMeans(const at::Tensor& distances, int side) {
+  const int64_t grid = distances.size(-1);
+  const int64_t width = std::min<int64_t>(side, grid);
+  if (width == 1) return distances;
+  const at::Tensor means =
+      at::avg_pool2d(distances.reshape({-1, 1, grid, grid}), {width, width}, {1, 1});
+  const int64_t before = (width - 1) / 2, after = width - 1 - before;
+  return at::replication_pad2d(means, {before, after, before, after}).view_as(distances);
+}
+
+Bank::Bank(std::shared_ptr<const model::PackedBank> tokens, int references, int64_t patches,
+           Selection selection, std::vector<float> level_weights, at::Device device)
     : tokens_(std::move(tokens)),
       references_(references),
       patches_(patches),
       selection_(std::move(selection)),
-      level_weights_(std::move(level_weights)) {
-  if (!level_weights_.empty()) weights_ = at::tensor(level_weights_).view({-1, 1, 1}).to(device);
+      level_weights_(std::move(level_weights)),
+      device_(device) {
+  if (level_weights_.empty()) return;
+  const auto levels = static_cast<int64_t>(tokens_->levels.size());
+  weights_ = at::tensor(level_weights_).view({-1, levels, 1, 1}).to(device);
 }
 
 absl::StatusOr<std::shared_ptr<const Bank>> Bank::Create(
@@ -95,9 +108,9 @@ absl::StatusOr<std::shared_ptr<const Bank>> Bank::Create(
         }
       }
     }
-    return std::shared_ptr<const Bank>(new Bank(std::move(bank), references, shape[1], selection,
-                                                {level_weights.begin(), level_weights.end()},
-                                                kernels.device()));
+    return std::shared_ptr<const Bank>(
+        new Bank(std::make_shared<const model::PackedBank>(std::move(bank)), references, shape[1],
+                 selection, {level_weights.begin(), level_weights.end()}, kernels.device()));
   } catch (const c10::Error& e) {
     return absl::ResourceExhaustedError(e.what_without_backtrace());
   } catch (const std::bad_alloc&) {
@@ -108,8 +121,8 @@ absl::StatusOr<std::shared_ptr<const Bank>> Bank::Create(
 Bank::Selection Bank::Coreset(double ratio, Span left_out) const {
   const int64_t gap = left_out.first * patches_, width = left_out.count * patches_;
   Selection selection;
-  for (const auto& level : tokens_.levels) {
-    at::Tensor rows = level->Get(0, tokens_.rows).cpu();
+  for (const auto& level : tokens_->levels) {
+    at::Tensor rows = level->Get(0, tokens_->rows).cpu();
     if (width > 0) {
       rows = at::cat(
           {rows.narrow(0, 0, gap), rows.narrow(0, gap + width, rows.size(0) - gap - width)});
@@ -128,16 +141,21 @@ absl::StatusOr<std::shared_ptr<const Bank>> Bank::Keep(const kernels::Kernels& k
       level_weights_);
 }
 
+std::shared_ptr<const Bank> Bank::WithLevelWeights(std::vector<float> level_weights) const {
+  return std::shared_ptr<const Bank>(
+      new Bank(tokens_, references_, patches_, selection_, std::move(level_weights), device_));
+}
+
 int64_t Bank::bytes() const {
   int64_t sum = 0;
-  for (const auto& level : tokens_.levels) sum += level->bytes();
+  for (const auto& level : tokens_->levels) sum += level->bytes();
   return sum;
 }
 
 at::Tensor Bank::ReferenceTokens(int k) const {
   std::vector<at::Tensor> tokens;
-  tokens.reserve(tokens_.levels.size());
-  for (const auto& level : tokens_.levels) tokens.push_back(level->Get(k * patches_, patches_));
+  tokens.reserve(tokens_->levels.size());
+  for (const auto& level : tokens_->levels) tokens.push_back(level->Get(k * patches_, patches_));
   return at::stack(tokens);
 }
 
@@ -151,19 +169,19 @@ Bank::Range Bank::RangeOf(size_t level, int first, int count) const {
 at::Tensor Bank::MatchRange(const at::Tensor& tokens, int first, int count) const {
   if (selection_.empty()) {
     at::Tensor few =
-        model::MatchTokens(tokens.unsqueeze(0), tokens_, first * patches_, count * patches_)
+        model::MatchTokens(tokens.unsqueeze(0), *tokens_, first * patches_, count * patches_)
             .squeeze(0);
     Weigh(few);
     return few;
   }
   const auto grid = std::lround(std::sqrt(static_cast<double>(tokens.size(1))));
   std::vector<at::Tensor> levels;
-  for (size_t level = 0; level < tokens_.levels.size(); ++level) {
+  for (size_t level = 0; level < tokens_->levels.size(); ++level) {
     const Range range = RangeOf(level, first, count);
     const at::Tensor own = tokens[static_cast<int64_t>(level)].clone();
     const at::Tensor cosines = range.count == 0
                                    ? at::full({own.size(0)}, -1, own.options())
-                                   : tokens_.levels[level]->Maximum(own, range.first, range.count);
+                                   : tokens_->levels[level]->Maximum(own, range.first, range.count);
     levels.push_back((1 - cosines).view({grid, grid}));
   }
   at::Tensor few = at::stack(levels);
@@ -176,14 +194,18 @@ at::Tensor Bank::Match(const at::Tensor& tokens) const {
 }
 
 void Bank::AddMatches(const at::Tensor& tokens, std::vector<kernels::RowMatch>& matches) const {
-  for (size_t level = 0; level < tokens_.levels.size(); ++level) {
+  for (size_t level = 0; level < tokens_->levels.size(); ++level) {
     matches.push_back(
-        {tokens[static_cast<int64_t>(level)], tokens_.levels[level].get(), 0, tokens_.rows});
+        {tokens[static_cast<int64_t>(level)], tokens_->levels[level].get(), 0, tokens_->rows});
   }
 }
 
 void Bank::Weigh(const at::Tensor& distances) const {
-  if (weights_.defined()) distances.mul_(weights_);
+  if (!weights_.defined()) return;
+  const at::Tensor plain = weights_.size(0) > 1 ? distances.clone() : at::Tensor();
+  distances.mul_(weights_[0]);
+  for (int64_t i = 1; i < weights_.size(0); ++i)
+    distances.addcmul_(WindowMeans(plain, kWindows[static_cast<size_t>(i)]), weights_[i]);
 }
 
 at::Tensor Bank::MatchSelf(const at::Tensor& tokens, int k, int radius) const {
@@ -193,7 +215,7 @@ at::Tensor Bank::MatchSelf(const at::Tensor& tokens, int k, int radius) const {
   const int64_t reach = std::min<int64_t>(radius, std::max<int64_t>(0, (grid - 2) / 2));
   const at::Tensor index = at::arange(length, tokens.options().dtype(at::kLong));
   std::vector<at::Tensor> levels;
-  for (size_t level = 0; level < tokens_.levels.size(); ++level) {
+  for (size_t level = 0; level < tokens_->levels.size(); ++level) {
     const Range range = RangeOf(level, k, 1);
     at::Tensor kept = index;  // the patches that its rows are of
     if (!selection_.empty()) {
@@ -208,7 +230,7 @@ at::Tensor Bank::MatchSelf(const at::Tensor& tokens, int k, int radius) const {
     const at::Tensor excluded = near(index.div(grid, "floor"), kept.div(grid, "floor"))
                                     .logical_and(near(index.remainder(grid), kept.remainder(grid)));
     const at::Tensor cosines = at::matmul(tokens[static_cast<int64_t>(level)],
-                                          tokens_.levels[level]->Get(range.first, range.count).t())
+                                          tokens_->levels[level]->Get(range.first, range.count).t())
                                    .masked_fill_(excluded, -1);
     const at::Tensor nearest = 1 - std::get<0>(cosines.max(1));
     levels.push_back(nearest.masked_fill(excluded.all(1), 0).view({grid, grid}));

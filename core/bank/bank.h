@@ -3,6 +3,7 @@
 // The memory bank: patch tokens of a product's reference images, as an immutable value (design
 // promise 3).
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -18,6 +19,13 @@
 #include "core/model/maps.h"
 
 namespace hfwa::bank {
+
+// Sides of the squares of patches whose mean distance can count, beside each patch's own.
+inline constexpr std::array<int, 3> kWindows = {1, 3, 8};
+
+// Means over squares of `side` patches: [.., g, g] -> the same. The square lies around the patch,
+// at the edge it is the nearest that fits; of an even side, one more patch lies after than before.
+at::Tensor WindowMeans(const at::Tensor& distances, int side);
 
 // Tokens of K references, side by side: one matrix a level, as the kernels keep it, so that
 // matching is one product a level; all of them, or a selection. Immutable; share it by
@@ -46,6 +54,12 @@ class Bank {
   // The coreset (coreset.h) of a bank of all rows, or of a bank without those left out: there is at
   // least one other reference.
   Selection Coreset(double ratio, Span left_out = {0, 0}) const;
+  // The same rows, shared, with other weights: of each level, or of each level for the first
+  // window, the second and the third (kWindows).
+  std::shared_ptr<const Bank> WithLevelWeights(std::vector<float> level_weights) const;
+  // Empty: 1 each.
+  const std::vector<float>& level_weights() const { return level_weights_; }
+
   // The selected rows of a bank of all rows.
   absl::StatusOr<std::shared_ptr<const Bank>> Keep(const kernels::Kernels& kernels,
                                                    const Selection& selection) const;
@@ -68,7 +82,8 @@ class Bank {
   // What Match takes the largest cosine of, for matching several images at once: one entry a level.
   void AddMatches(const at::Tensor& tokens, std::vector<kernels::RowMatch>& matches) const;
 
-  // Distances [n, g, g] of such cosines times the levels' weights, in place, on the bank's device.
+  // Distances [n, g, g] of such cosines become the sum over windows of their means times the
+  // levels' weights, in place, on the bank's device.
   void Weigh(const at::Tensor& distances) const;
 
   // A stand-in for another good part where there is only one: reference k's tokens [n, L, E]
@@ -83,8 +98,8 @@ class Bank {
   static constexpr int kBlock = 16;
 
  private:
-  Bank(model::PackedBank tokens, int references, int64_t patches, Selection selection,
-       std::vector<float> level_weights, at::Device device);
+  Bank(std::shared_ptr<const model::PackedBank> tokens, int references, int64_t patches,
+       Selection selection, std::vector<float> level_weights, at::Device device);
 
   // Where the rows of references first to first + count - 1 lie among those kept of a level.
   struct Range {
@@ -93,12 +108,13 @@ class Bank {
   };
   Range RangeOf(size_t level, int first, int count) const;
 
-  model::PackedBank tokens_;
+  std::shared_ptr<const model::PackedBank> tokens_;
   int references_;
   int64_t patches_;  // L
   Selection selection_;
   std::vector<float> level_weights_;
-  at::Tensor weights_;  // the same, [n, 1, 1] on the device; undefined: 1 each
+  at::Device device_;
+  at::Tensor weights_;  // the same, [windows, n, 1, 1] on the device; undefined: 1 each
 };
 
 }  // namespace hfwa::bank

@@ -11,6 +11,7 @@
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "core/bank/coreset.h"
+#include "core/bank/product_levels.h"
 #include "core/base/sha256.h"
 #include "core/base/status_macros.h"
 #include "core/base/strings.h"
@@ -199,11 +200,13 @@ absl::Status ProductBanks::Fill(ProductBank& snapshot, const store::Revision& re
                                 const store::Product& product) {
   const int class_index = snapshot.class_index;
   const bool all = product.coreset_ratio >= 1;
-  const auto score_model = LoadScoreModel(product, class_index);
+  const auto calibration = LoadCalibration(product, class_index);
   auto selection = all ? bank::Bank::Selection() : LoadCoreset(product);
-  if (score_model.ok() && selection.ok()) {
+  if (calibration.ok() && selection.ok()) {
     HFWA_ASSIGN_OR_RETURN(snapshot.bank, MakeBank(revision, snapshot, *selection));
-    snapshot.score_model = *score_model;
+    if (!calibration->level_weights.empty())
+      snapshot.bank = snapshot.bank->WithLevelWeights(calibration->level_weights);
+    snapshot.score_model = calibration->score_model;
     return absl::OkStatus();
   }
   HFWA_ASSIGN_OR_RETURN(const auto full, MakeBank(revision, snapshot, {}));
@@ -213,8 +216,10 @@ absl::Status ProductBanks::Fill(ProductBank& snapshot, const store::Revision& re
     HFWA_ASSIGN_OR_RETURN(snapshot.bank, full->Keep(encoder_->model().kernels(), *selection));
     SaveCoreset(product, *selection);
   }
-  HFWA_ASSIGN_OR_RETURN(snapshot.score_model, Calibrate(snapshot, *full, revision));
-  SaveScoreModel(product, class_index, snapshot.score_model);
+  HFWA_RETURN_IF_ERROR(Calibrate(snapshot, *full, revision));
+  SaveCalibration(product, class_index,
+                  {snapshot.score_model,
+                   HasProductLevels() ? snapshot.bank->level_weights() : std::vector<float>()});
   return absl::OkStatus();
 }
 
@@ -259,21 +264,38 @@ scoring::ReferenceRaw ProductBanks::Raw(const ProductBank& snapshot,
   return raw;
 }
 
-absl::StatusOr<scoring::ScoreModel> ProductBanks::Calibrate(const ProductBank& snapshot,
-                                                            const bank::Bank& full,
-                                                            const store::Revision& revision) {
-  std::vector<scoring::ReferenceRaw> raws;
-  for (const int k : scoring::JudgedReferences(static_cast<int>(revision.references.size()))) {
-    ReferenceFeatures::Features features;
-    if (UsesLanguage(encoder_->model().config(), snapshot.method)) {
-      HFWA_ASSIGN_OR_RETURN(features,
-                            features_->Load(revision.references[static_cast<size_t>(k)].sha256,
-                                            /*orientation=*/0, snapshot.class_index));
-    }
-    HFWA_ASSIGN_OR_RETURN(const at::Tensor few, MatchOthers(snapshot, full, k));
-    raws.push_back(Raw(snapshot, features, few));
+absl::Status ProductBanks::Calibrate(ProductBank& snapshot, const bank::Bank& full,
+                                     const store::Revision& revision) {
+  const model::ModelConfig& config = encoder_->model().config();
+  const std::vector<int> judged =
+      scoring::JudgedReferences(static_cast<int>(revision.references.size()));
+  std::vector<bank::ReferenceLevels> references;
+  for (const int k : judged) {
+    bank::ReferenceLevels& reference = references.emplace_back();
+    HFWA_ASSIGN_OR_RETURN(reference.few, MatchOthers(snapshot, full, k));
+    if (!HasProductLevels()) continue;
+    const int own = k * store::PicturesPerReference(snapshot.method);
+    HFWA_RETURN_IF_ERROR(encoder_->RunTask(batching::Lane::kRegister, [&] {
+      reference.halves_ratio = bank::HalvesRatio(full.ReferenceTokens(own));
+      return absl::OkStatus();
+    }));
   }
-  return scoring::ScoreModel::FromReferences(raws);
+  HFWA_RETURN_IF_ERROR(encoder_->RunTask(batching::Lane::kRegister, [&] {
+    snapshot.bank = bank::WeighForProduct(config, snapshot.bank, references);
+    return absl::OkStatus();
+  }));
+  std::vector<scoring::ReferenceRaw> raws;
+  for (size_t i = 0; i < judged.size(); ++i) {
+    ReferenceFeatures::Features features;
+    if (UsesLanguage(config, snapshot.method)) {
+      const auto k = static_cast<size_t>(judged[i]);
+      HFWA_ASSIGN_OR_RETURN(features, features_->Load(revision.references[k].sha256,
+                                                      /*orientation=*/0, snapshot.class_index));
+    }
+    raws.push_back(Raw(snapshot, features, references[i].few));
+  }
+  snapshot.score_model = scoring::ScoreModel::FromReferences(raws);
+  return absl::OkStatus();
 }
 
 absl::StatusOr<at::Tensor> ProductBanks::MatchOthers(const ProductBank& snapshot,
@@ -319,19 +341,24 @@ absl::StatusOr<at::Tensor> ProductBanks::MatchOthers(const ProductBank& snapshot
   return few;
 }
 
-void ProductBanks::SaveScoreModel(const store::Product& product, int class_index,
-                                  const scoring::ScoreModel& score_model) {
-  const auto numbers = score_model.Serialize();
-  std::vector<float> packed(numbers.size() * 2);
-  std::memcpy(packed.data(), numbers.data(), numbers.size() * sizeof(double));
-  // The cache may fail: then the next start computes it again.
-  cache_->Put(ScoreModelKey(product, class_index), kScoreModelHeader, packed).IgnoreError();
-  store::Product before = product;
-  before.revision -= 1;
-  cache_->Remove(ScoreModelKey(before, class_index));
+bool ProductBanks::HasProductLevels() const {
+  return encoder_->model().config().product_levels.has_value();
 }
 
-std::string ProductBanks::ScoreModelKey(const store::Product& product, int class_index) {
+void ProductBanks::SaveCalibration(const store::Product& product, int class_index,
+                                   const Calibration& calibration) {
+  const auto numbers = calibration.score_model.Serialize();
+  std::vector<float> packed(numbers.size() * 2);
+  std::memcpy(packed.data(), numbers.data(), numbers.size() * sizeof(double));
+  packed.insert(packed.end(), calibration.level_weights.begin(), calibration.level_weights.end());
+  // The cache may fail: then the next start computes it again.
+  cache_->Put(CalibrationKey(product, class_index), kCalibrationHeader, packed).IgnoreError();
+  store::Product before = product;
+  before.revision -= 1;
+  cache_->Remove(CalibrationKey(before, class_index));
+}
+
+std::string ProductBanks::CalibrationKey(const store::Product& product, int class_index) {
   return Sha256Hex(
       absl::StrCat("score model ", product.uid, " ", product.revision, " ", class_index,
                    product.coreset_ratio < 1 ? absl::StrCat(" ", product.coreset_ratio) : "",
@@ -340,14 +367,19 @@ std::string ProductBanks::ScoreModelKey(const store::Product& product, int class
                        : absl::StrCat(" ", ToAbsl(store::MethodName(product.method)))));
 }
 
-absl::StatusOr<scoring::ScoreModel> ProductBanks::LoadScoreModel(const store::Product& product,
-                                                                 int class_index) {
+absl::StatusOr<ProductBanks::Calibration> ProductBanks::LoadCalibration(
+    const store::Product& product, int class_index) {
   scoring::ScoreModel::Numbers numbers;
-  HFWA_ASSIGN_OR_RETURN(
-      const std::vector<float> packed,
-      cache_->Get(ScoreModelKey(product, class_index), kScoreModelHeader, numbers.size() * 2));
+  const size_t weights =
+      HasProductLevels()
+          ? bank::kWindows.size() * static_cast<size_t>(encoder_->model().config().levels())
+          : 0;
+  HFWA_ASSIGN_OR_RETURN(const std::vector<float> packed,
+                        cache_->Get(CalibrationKey(product, class_index), kCalibrationHeader,
+                                    numbers.size() * 2 + weights));
   std::memcpy(numbers.data(), packed.data(), numbers.size() * sizeof(double));
-  return scoring::ScoreModel::Deserialize(numbers);
+  return Calibration{scoring::ScoreModel::Deserialize(numbers),
+                     {packed.end() - static_cast<std::ptrdiff_t>(weights), packed.end()}};
 }
 
 absl::StatusOr<scoring::ScoreModel> ProductBanks::GetScoreModel(const store::Product& product) {
@@ -359,8 +391,8 @@ absl::StatusOr<scoring::ScoreModel> ProductBanks::GetScoreModel(const store::Pro
     absl::MutexLock lock(&mu_);
     if (const Snapshot found = Find(product, false)) return found->score_model;
   }
-  auto stored = LoadScoreModel(product, class_index);
-  if (stored.ok()) return stored;
+  const auto stored = LoadCalibration(product, class_index);
+  if (stored.ok()) return stored->score_model;
   HFWA_ASSIGN_OR_RETURN(const Snapshot snapshot, Get(product));
   return snapshot->score_model;
 }

@@ -85,17 +85,23 @@ class ProductBanks {
   absl::Status Fill(ProductBank& snapshot, const store::Revision& revision,
                     const store::Product& product);
 
-  absl::StatusOr<scoring::ScoreModel> LoadScoreModel(const store::Product& product,
-                                                     int class_index);
-  void SaveScoreModel(const store::Product& product, int class_index,
-                      const scoring::ScoreModel& score_model);
+  // What the references say of a product's judging.
+  struct Calibration {
+    scoring::ScoreModel score_model;
+    std::vector<float> level_weights;  // of the bank; empty: the model's
+  };
+  // Whether what levels count depends on the product.
+  bool HasProductLevels() const;
+  absl::StatusOr<Calibration> LoadCalibration(const store::Product& product, int class_index);
+  void SaveCalibration(const store::Product& product, int class_index,
+                       const Calibration& calibration);
   absl::StatusOr<bank::Bank::Selection> LoadCoreset(const store::Product& product);
   void SaveCoreset(const store::Product& product, const bank::Bank::Selection& selection);
 
-  // By the snapshot's bank, and `full`, the one of all rows, which is the same where nothing is
-  // left out: each reference without itself.
-  absl::StatusOr<scoring::ScoreModel> Calibrate(const ProductBank& snapshot, const bank::Bank& full,
-                                                const store::Revision& revision);
+  // The snapshot's score model, and what its bank's levels count, by that bank and `full`, the one
+  // of all rows, which is the same where nothing is left out: each reference without itself.
+  absl::Status Calibrate(ProductBank& snapshot, const bank::Bank& full,
+                         const store::Revision& revision);
   // Reference k against the others' rows, or its own distant ones where there are no others.
   absl::StatusOr<at::Tensor> MatchOthers(const ProductBank& snapshot, const bank::Bank& full,
                                          int k);
@@ -103,10 +109,10 @@ class ProductBanks {
                             const ReferenceFeatures::Features& features,
                             const at::Tensor& few) const;
 
-  static constexpr char kScoreModelHeader[] = "score model 1";
+  static constexpr char kCalibrationHeader[] = "score model 1";
   static constexpr char kCoresetHeader[] = "coreset 1";
   static std::string CoresetKey(const store::Product& product);
-  static std::string ScoreModelKey(const store::Product& product, int class_index);
+  static std::string CalibrationKey(const store::Product& product, int class_index);
 
   store::Store* const store_;
   store::FeatureCache* const cache_;

@@ -189,6 +189,41 @@ void ReadLevelWeights(JsonFields& fields, const json* list, ModelConfig& config)
   }
 }
 
+// A profile of product_levels: windows by taps.
+ProductLevels::Profile ReadProfile(JsonFields& fields, const json& section, const char* key,
+                                   size_t taps) {
+  ProductLevels::Profile profile;
+  const json* windows = section.contains(key) ? &section[key] : nullptr;
+  bool fits = windows != nullptr && windows->is_array() && windows->size() == profile.size();
+  bool any = false;
+  for (size_t window = 0; fits && window < profile.size(); ++window) {
+    const json& list = (*windows)[window];
+    fits = list.is_array() && list.size() == taps;
+    for (size_t i = 0; fits && i < taps; ++i) {
+      fits = list[i].is_number() && list[i].get<double>() >= 0.0 &&
+             list[i].get<double>() <= kMaxLevelWeight;
+      if (fits) profile[window].push_back(list[i].get<float>());
+      any = any || (fits && profile[window].back() > 0);
+    }
+  }
+  if (!fits || !any)
+    fields.Fail(key, "must be three lists of a number from 0 to 1000 for each tap, not all 0");
+  return profile;
+}
+
+absl::Status ReadProductLevels(const json* section, ModelConfig& config) {
+  JsonFields fields(section, "product_levels");
+  ProductLevels& levels = config.product_levels.emplace();
+  levels.object = ReadProfile(fields, *section, "object", config.taps.size());
+  levels.texture = ReadProfile(fields, *section, "texture", config.taps.size());
+  levels.texture_to = fields.Number("texture_to", 0.1, 100.0, levels.texture_to);
+  levels.object_from = fields.Number("object_from", 0.1, 100.0, levels.object_from);
+  if (!(levels.texture_to < levels.object_from))
+    fields.Fail("object_from", "must be more than texture_to");
+  if (!config.level_weights.empty()) fields.Fail("object", "and level_weights exclude each other");
+  return fields.Finish({"object", "texture"});
+}
+
 std::array<float, 3> ReadChannels(JsonFields& fields, const char* key, const json* list, double low,
                                   double high, std::array<float, 3> fallback) {
   if (!fields.Has(key)) return fallback;
@@ -279,6 +314,9 @@ absl::Status ReadTop(const json& root, ModelConfig& config) {
   ReadTaps(fields, config);
   ReadLevelWeights(fields, root.contains("level_weights") ? &root["level_weights"] : nullptr,
                    config);
+  const json* product_levels = fields.Object("product_levels");
+  if (product_levels != nullptr && fields.ok())
+    HFWA_RETURN_IF_ERROR(ReadProductLevels(product_levels, config));
   config.share_weight = fields.Bool("share_weight", false);
   config.text_linear = !fields.IsNull("fusion_dim");
   if (fields.Int("fusion_dim", 1, kMaxSize, config.embed_dim) != config.embed_dim) {

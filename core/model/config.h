@@ -63,6 +63,16 @@ struct PromptConfig {
   std::vector<std::string> templates;  // kFixed only
 };
 
+// What levels count where that depends on the product (core/bank/product_levels.h).
+struct ProductLevels {
+  // For a distance of the patch alone, its mean over 3 x 3 patches, and over 8 x 8: by level.
+  using Profile = std::array<std::vector<float>, 3>;
+  Profile object, texture;
+  // Ratios of halves up to which a product is a texture, and from which an object.
+  double texture_to = 1.1;
+  double object_from = 1.2;
+};
+
 struct ModelConfig {
   std::string name;
   bool sparc = false;  // `model`: "anomaly_clip" or "sparc"
@@ -74,6 +84,7 @@ struct ModelConfig {
   std::vector<int> taps;  // resolved to 0..layers-1, level i is taps[i]
   // What each level's distance to the bank counts in the sum; empty: 1 each, as in the paper.
   std::vector<float> level_weights;
+  std::optional<ProductLevels> product_levels;  // then no level_weights
   bool residual_encoder = false;
   bool value_encoder = false;  // tokens come from the path of v-v attention (VisionTower)
   double gamma = 0.1;
@@ -109,6 +120,9 @@ struct ModelConfig {
 //   taps            distinct; negative ones count from the end (residual: ascending, none negative)
 //   level_weights (1 each)  a number from 0 to 1000 for each tap, not all 0: what its distance to
 //                   the references counts
+//   product_levels  object, texture: for each of three windows a number from 0 to 1000 for each
+//                   tap, not all 0; texture_to (1.1) object_from (1.2); not beside level_weights:
+//                   what levels count for a product (core/bank/product_levels.h)
 //   visual_encoder  type ("map" | "residual": adapters feed back, spec 8 | "value": tokens of the
 //                   path of v-v attention after ln_post, VisionTower::ForwardValues) gamma (0.1)
 //   adapter         type ("fwa" | "linear" | "none": tokens are projected as they are) window (12)

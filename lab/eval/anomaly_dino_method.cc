@@ -6,6 +6,7 @@
 #include <ATen/ATen.h>
 
 #include "core/bank/bank.h"
+#include "core/bank/product_levels.h"
 #include "core/base/status_macros.h"
 #include "core/engine/method.h"
 #include "core/image/turn.h"
@@ -83,10 +84,20 @@ at::Tensor MatchOthers(const bank::Bank& bank, int k) {
   return few;
 }
 
-scoring::ScoreModel ServiceModel(const model::ModelConfig& config, const bank::Bank& bank) {
+std::vector<bank::ReferenceLevels> MatchReferences(const bank::Bank& bank) {
+  std::vector<bank::ReferenceLevels> few;
+  for (const int k : scoring::JudgedReferences(bank.references() / image::kOrientations))
+    few.push_back(
+        {.few = MatchOthers(bank, k),
+         .halves_ratio = bank::HalvesRatio(bank.ReferenceTokens(k * image::kOrientations))});
+  return few;
+}
+
+scoring::ScoreModel ServiceModel(const model::ModelConfig& config,
+                                 absl::Span<const bank::ReferenceLevels> few) {
   std::vector<scoring::ReferenceRaw> raws;
-  for (const int k : scoring::JudgedReferences(bank.references() / image::kOrientations)) {
-    const engine::Judged judged = JudgeDistances(config, MatchOthers(bank, k));
+  for (const bank::ReferenceLevels& one : few) {
+    const engine::Judged judged = JudgeDistances(config, one.few);
     raws.push_back(
         {.raw = ServiceRaw(judged.distance()), .map_mean = judged.map.mean().item<float>()});
   }
@@ -119,7 +130,9 @@ absl::StatusOr<std::unique_ptr<Detector>> AnomalyDinoMethod::Fit(
   };
   HFWA_ASSIGN_OR_RETURN(auto bank, bank::Bank::Create(pictures, hfwa_.kernels(), tokens_of, {},
                                                       hfwa_.config().level_weights));
-  const scoring::ScoreModel service = ServiceModel(hfwa_.config(), *bank);
+  const std::vector<bank::ReferenceLevels> few = MatchReferences(*bank);
+  bank = bank::WeighForProduct(hfwa_.config(), std::move(bank), few);
+  const scoring::ScoreModel service = ServiceModel(hfwa_.config(), few);
   return std::make_unique<AnomalyDinoDetector>(hfwa_, std::move(bank), service);
 }
 

@@ -1,10 +1,14 @@
 #include "lab/eval/hfwa_method.h"
 
+#include <cstddef>
+#include <optional>
 #include <utility>
+#include <vector>
 
 #include <ATen/ATen.h>
 
 #include "core/bank/bank.h"
+#include "core/bank/product_levels.h"
 #include "core/base/status_macros.h"
 #include "core/engine/maps.h"
 #include "core/engine/method.h"
@@ -75,27 +79,34 @@ class HfwaDetector final : public Detector {
   const scoring::ScoreModel service_;
 };
 
-// Each reference judged without itself, a single one by its own distant patches: as the engine
-// does.
-absl::StatusOr<scoring::ScoreModel> ServiceModel(const model::Hfwa& hfwa,
-                                                 const std::vector<Features>& references,
-                                                 double coreset_ratio) {
-  const size_t count = references.size();
-  std::vector<scoring::ReferenceRaw> raws;
-  for (const int index : scoring::JudgedReferences(static_cast<int>(count))) {
+// Each judged reference against the others, a single one against its own distant patches: as the
+// engine does.
+absl::StatusOr<std::vector<bank::ReferenceLevels>> MatchReferences(
+    const model::Hfwa& hfwa, const std::vector<Features>& references, double coreset_ratio) {
+  std::vector<bank::ReferenceLevels> few;
+  for (const int index : scoring::JudgedReferences(static_cast<int>(references.size()))) {
     const auto k = static_cast<size_t>(index);
+    const bool alone = references.size() == 1;
+    HFWA_ASSIGN_OR_RETURN(
+        const BankPtr others,
+        MakeBank(hfwa, references, coreset_ratio, alone ? std::nullopt : std::optional<size_t>(k)));
     const at::Tensor tokens = references[k].tokens.to(hfwa.kernels().device());
-    at::Tensor few;
-    if (count == 1) {
-      HFWA_ASSIGN_OR_RETURN(const BankPtr bank, MakeBank(hfwa, references, coreset_ratio));
-      few = bank->MatchSelf(tokens, 0);
-    } else {
-      HFWA_ASSIGN_OR_RETURN(const BankPtr bank, MakeBank(hfwa, references, coreset_ratio, k));
-      few = bank->Match(tokens);
-    }
+    few.push_back({.few = alone ? others->MatchSelf(tokens, 0) : others->Match(tokens),
+                   .halves_ratio = bank::HalvesRatio(tokens)});
+  }
+  return few;
+}
+
+scoring::ScoreModel ServiceModel(const model::ModelConfig& config,
+                                 const std::vector<Features>& references,
+                                 absl::Span<const bank::ReferenceLevels> few) {
+  std::vector<scoring::ReferenceRaw> raws;
+  size_t next = 0;
+  for (const int index : scoring::JudgedReferences(static_cast<int>(references.size()))) {
+    const Features& reference = references[static_cast<size_t>(index)];
     const at::Tensor map =
-        engine::CombinedMap(hfwa.config(), references[k].language_diff, few.cpu());
-    raws.push_back({.raw = ToServiceRaw({map.max().item<float>(), references[k].probability}),
+        engine::CombinedMap(config, reference.language_diff, few[next++].few.cpu());
+    raws.push_back({.raw = ToServiceRaw({map.max().item<float>(), reference.probability}),
                     .map_mean = map.mean().item<float>()});
   }
   return scoring::ScoreModel::FromReferences(raws);
@@ -114,8 +125,10 @@ absl::StatusOr<std::unique_ptr<Detector>> HfwaMethod::Fit(const References& refe
                                           scoring::ScoreModel::ZeroShot(config.levels()));
   }
   HFWA_ASSIGN_OR_RETURN(BankPtr bank, MakeBank(hfwa_, references.images, coreset_ratio_));
-  HFWA_ASSIGN_OR_RETURN(const scoring::ScoreModel service,
-                        ServiceModel(hfwa_, references.images, coreset_ratio_));
+  HFWA_ASSIGN_OR_RETURN(const std::vector<bank::ReferenceLevels> few,
+                        MatchReferences(hfwa_, references.images, coreset_ratio_));
+  bank = bank::WeighForProduct(config, std::move(bank), few);
+  const scoring::ScoreModel service = ServiceModel(config, references.images, few);
   return std::make_unique<HfwaDetector>(hfwa_, std::move(bank), service);
 }
 

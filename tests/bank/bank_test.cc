@@ -211,6 +211,16 @@ TEST(BankTest, levels_count_by_their_weights_in_every_match) {
       Bank::Create(3, *kFp32, tokens_of, {}, std::vector<float>{1}).status()));
 }
 
+TEST(BankTest, the_same_rows_can_have_other_weights) {
+  const auto plain = MakeBank(3);
+  const auto weighed = plain->WithLevelWeights({3, 0.5F});
+  const at::Tensor tokens = RandomTokens(1);
+  const at::Tensor expected = plain->Match(tokens) * at::tensor({3.0F, 0.5F}).view({-1, 1, 1});
+  EXPECT_LT((weighed->Match(tokens) - expected).abs().max().item<float>(), 1e-6F);
+  EXPECT_EQ(weighed->level_weights(), (std::vector<float>{3, 0.5F}));
+  EXPECT_TRUE(plain->level_weights().empty()) << "the bank it came from is a value";
+}
+
 TEST(BankTest, refuses_no_reference_other_shapes_and_passes_errors_on) {
   EXPECT_TRUE(absl::IsInvalidArgument(
       Bank::Create(0, *kFp32, [](int) { return RandomTokens(1); }).status()));

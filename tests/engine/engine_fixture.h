@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <fstream>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <random>
 #include <sstream>
 #include <string>
@@ -87,11 +88,23 @@ class EngineTest : public ::testing::Test {
     return mkdtemp(name.data());
   }
 
+  // Goes on with the seeded model whose configuration says `value` for `key`.
+  void OpenModelWith(const std::string& key, const nlohmann::json& value) {
+    const fs::path data = fs::path(HFWA_SOURCE_DIR) / "tests/data";
+    nlohmann::json config = nlohmann::json::parse(ReadFile(data / "seeded_model.json"));
+    config[key] = value;
+    other_model_ = data_directory_ + "/model";
+    fs::create_directory(other_model_);
+    ASSERT_TRUE(
+        lab::WriteSeededModel(config.dump(), 11, ReadFile(data / "merges.txt"), other_model_).ok());
+    Open();
+  }
+
   void Open() {
     engine_.reset();
     auto store = store::OpenSqliteStore({.directory = data_directory_});
     ASSERT_TRUE(store.ok()) << store.status();
-    options_.model_directory = *model_directory_;
+    options_.model_directory = other_model_.empty() ? *model_directory_ : other_model_;
     options_.data_directory = data_directory_;
     options_.compute_threads = 1;
     auto engine = CreateLocalEngine(options_, *std::move(store), &Clock::Real(), &observer_);
@@ -141,6 +154,7 @@ class EngineTest : public ::testing::Test {
 
   static inline std::string* model_directory_ = nullptr;
   std::string data_directory_;
+  std::string other_model_;  // empty: the seeded model as it is
   LocalEngineOptions options_;
   CountingObserver observer_;
   std::unique_ptr<Engine> engine_;

@@ -137,6 +137,39 @@ TEST_F(EngineTest, a_restart_brings_everything_back_without_encoding) {
   EXPECT_EQ(after->threshold, before->threshold);
 }
 
+TEST_F(EngineTest, what_levels_count_for_a_product_outlives_a_restart_and_a_lost_cache) {
+  CreateProduct("plain");
+  ASSERT_TRUE(Add("plain", {Picture(1), Picture(2), Picture(3)}).ok());
+  const auto plain = Detect("plain", Picture(7, true));
+  ASSERT_TRUE(plain.ok());
+  const nlohmann::json profile = {{1, 1, 1, 1}, {1, 0, 0, 0}, {0, 0, 0.5, 0}};
+  ASSERT_NO_FATAL_FAILURE(
+      OpenModelWith("product_levels", {{"object", profile}, {"texture", profile}}));
+  for (const double ratio : {1.0, 0.3}) {
+    store::Product product;
+    product.id = "bolt";
+    product.coreset_ratio = ratio;
+    ASSERT_TRUE(engine_->store().CreateProduct(product, {}).ok());
+    ASSERT_TRUE(Add("bolt", {Picture(1), Picture(2), Picture(3)}).ok());
+    const auto before = Detect("bolt", Picture(7, true));
+    ASSERT_TRUE(before.ok()) << before.status();
+    EXPECT_EQ(before->verdict, Verdict::kAnomalous);
+    EXPECT_EQ(Detect("bolt", Picture(2))->verdict, Verdict::kGood);
+    // Distances are small against 1, and so are their spreads.
+    EXPECT_GT(before->map_max, 2 * plain->map_max);
+    for (const bool kept : {true, false}) {
+      engine_.reset();
+      if (!kept) fs::remove_all(data_directory_ + "/cache");
+      Open();
+      const auto again = Detect("bolt", Picture(7, true));
+      ASSERT_TRUE(again.ok()) << again.status();
+      EXPECT_EQ(again->map_max, before->map_max) << ratio << " " << kept;
+      EXPECT_EQ(again->score, before->score) << ratio << " " << kept;
+    }
+    ASSERT_TRUE(engine_->store().DeleteProduct("bolt", "", {}).ok());
+  }
+}
+
 TEST_F(EngineTest, a_lost_or_damaged_cache_is_rebuilt_with_the_same_score) {
   CreateProduct("bolt");
   ASSERT_TRUE(Add("bolt", {Picture(1), Picture(2)}).ok());

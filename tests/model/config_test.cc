@@ -94,6 +94,38 @@ TEST(Config, levels_can_have_maps_and_weights_of_their_own) {
   EXPECT_EQ(narrow->embed_dim, 256);
 }
 
+TEST(Config, levels_can_depend_on_the_product) {
+  const auto with = [](const char* pointer, const json& value) {
+    json config = Base();
+    const json profile = {{1, 0, 0, 2}, {0, 0.5, 0, 0}, {0, 0, 0, 0}};
+    config["product_levels"] = {{"object", profile}, {"texture", profile}, {"texture_to", 1.05}};
+    if (pointer != nullptr) config[json::json_pointer(pointer)] = value;
+    return ParseModelConfig(config.dump());
+  };
+  const auto read = with(nullptr, {});
+  ASSERT_TRUE(read.ok()) << read.status();
+  ASSERT_TRUE(read->product_levels.has_value());
+  EXPECT_EQ(read->product_levels->object[1], (std::vector<float>{0, 0.5F, 0, 0}));
+  EXPECT_EQ(read->product_levels->texture[0], (std::vector<float>{1, 0, 0, 2}));
+  EXPECT_EQ(read->product_levels->texture_to, 1.05);
+  EXPECT_EQ(read->product_levels->object_from, 1.2);
+  const json none = {{0, 0, 0, 0}, {0, 0, 0, 0}, {0, 0, 0, 0}};
+  for (const auto& [pointer, value] : std::vector<std::pair<const char*, json>>{
+           {"/product_levels/object", none},
+           {"/product_levels/object/2", json::array({1})},
+           {"/product_levels/texture/0/1", -1},
+           {"/product_levels/texture/0/1", "1"},
+           {"/product_levels/texture/3", json::array({1, 1, 1, 1})},
+           {"/product_levels/texture", 7},
+           {"/product_levels/texture_to", 1.3},
+           {"/product_levels/other", 1},
+           {"/product_levels", json::array()},
+           {"/level_weights", json::array({1, 1, 1, 1})}}) {
+    EXPECT_THAT(with(pointer, value).status().message(), HasSubstr("product_levels"))
+        << pointer << " = " << value;
+  }
+}
+
 TEST(Config, every_fixture_parses) {
   int count = 0;
   const std::filesystem::path root = std::string(HFWA_SOURCE_DIR) + "/tests/parity/fixtures";
@@ -185,6 +217,7 @@ TEST(Config, contradictions_are_refused_by_name) {
       {"/level_weights", json::array({1, 1, -1, 1}), "level_weights"},
       {"/level_weights", json::array({0, 0, 0, 0}), "level_weights"},
       {"/level_weights", "1", "level_weights"},
+      {"/product_levels", json::object(), "product_levels.object"},
       {"/share_weight", 1, "share_weight"},
       {"/taps_", json::array({1}), "taps_: is not a known field"},
       {"/adapter/windows", 4, "adapter.windows: is not a known field"},
