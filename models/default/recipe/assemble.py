@@ -13,6 +13,10 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 
+# Of config.json: what comes from levels.json, and back to it (unpack.py).
+LEVEL_KEYS = ("taps", "level_weights", "product_levels")
+
+
 def text_config(text):
     """Sizes of the text tower, from its tensors."""
     vocabulary, width = text["token_embedding.weight"].shape
@@ -27,8 +31,7 @@ def config(levels, embed, text):
         "embed_dim": embed,
         "vision": {"width": 384, "layers": 12, "heads": 6, "patch_size": 14, "image_size": 336, "pre_norm_layer": False,
                    "quick_gelu": False, "layer_norm_eps": 1e-6, "projection": bool(text), "level_projections": True},
-        "taps": levels["taps"],
-        "level_weights": levels["level_weights"],
+        **{key: levels[key] for key in LEVEL_KEYS if key in levels},
         "map_size": 336,
         "mean": [0.485, 0.456, 0.406],
         "std": [0.229, 0.224, 0.225],

@@ -47,6 +47,22 @@ def render_product(seed, side, grid, good, defective):
     return np.stack(pictures), np.stack(covers), words
 
 
+def render_drift(seed, side=336, grid=24, good=GOOD, defective=DEFECTIVE):
+    """As `render`, of a product that is one texture: what is wrong with its defective pieces is that all of it has
+    changed, by little or by much."""
+    from renderer import Product
+    product = Product(seed)
+    while not product.textured:
+        seed += SPARE
+        product = Product(seed)
+    rng = np.random.default_rng([seed, 11])
+    strength = rng.uniform(-0.2, 0.25)
+    first = REFERENCES + good
+    pictures = [product.good(i, side) for i in range(first)]
+    pictures += [product.drifted(first + i, strength, side) for i in range(defective)]
+    return np.stack(pictures), np.ones((defective, grid, grid), np.float32), []
+
+
 def _render(arguments):
     return render(*arguments)
 

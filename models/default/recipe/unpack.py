@@ -7,6 +7,8 @@ import shutil
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
+from assemble import LEVEL_KEYS
+
 RECIPE = pathlib.Path(__file__).resolve().parent
 
 
@@ -19,7 +21,7 @@ def main():
     tensors = load_file(RECIPE.parent / "additions.safetensors")
     save_file({part: np.stack([tensors[f"visual.level_projections.{level}.{part}"] for level in range(len(config["taps"]))])
                for part in ("weight", "bias")}, a.work / "chosen.safetensors")
-    levels = {key: config[key] for key in ("taps", "level_weights")}
+    levels = {key: config[key] for key in LEVEL_KEYS if key in config}
     (a.work / "levels.json").write_text(json.dumps(levels, indent=1) + "\n", encoding="utf-8")
     for path in (RECIPE / "learnt").iterdir():
         shutil.copyfile(path, a.work / path.name)

@@ -65,7 +65,7 @@ class Surface:
             value = getattr(other, name)
             step = 1.25 + strength
             if name == "angle":
-                other.angle = value + rng.choice([-1, 1]) * rng.uniform(0.15, 0.3 + 1.2 * strength)
+                other.angle = value + rng.choice([-1, 1]) * rng.uniform(0.15, max(0.16, 0.3 + 1.2 * strength))
             elif name == "irregular":
                 other.irregular = value + 0.2 + 0.5 * strength
             elif name == "contrast":

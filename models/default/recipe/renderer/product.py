@@ -63,6 +63,18 @@ class Product:
                 return found
         raise RuntimeError(f"product {self.seed}, piece {index}: no visible defect in {_ATTEMPTS} attempts")
 
+    @property
+    def textured(self):
+        """Whether it is one texture all over, that can drift."""
+        return self._scene.textured
+
+    def drifted(self, index, strength, side=336):
+        """The same piece, its whole texture changed; only where `textured`. `strength` from -0.2, hardly visible, to 1."""
+        view, look, setting, _ = self._piece(index, side)
+        rng = generator(self.seed, "drift", index)
+        change = defects.KINDS["wrong texture"].apply(defects.Site(rng, self._scene, view, look.copy(), 1.0, strength))
+        return camera.shoot(change.look, setting, side, view.rng, change.light)
+
     def caption(self, rng, defect=None):
         """One caption of the product, with `defect` or good."""
         return captions.caption(rng, self._thing, self._adjectives, defect)
