@@ -70,9 +70,19 @@ Bank::Bank(std::shared_ptr<const model::PackedBank> tokens, int references, int6
       selection_(std::move(selection)),
       level_weights_(std::move(level_weights)),
       device_(device) {
-  if (level_weights_.empty()) return;
   const auto levels = static_cast<int64_t>(tokens_->levels.size());
-  weights_ = at::tensor(level_weights_).view({-1, levels, 1, 1}).to(device);
+  at::Tensor weights = at::zeros({static_cast<int64_t>(kWindows.size()), levels, 1, 1});
+  if (level_weights_.empty()) {
+    weights[0].fill_(1);
+  } else {
+    const at::Tensor given = at::tensor(level_weights_).view({-1, levels, 1, 1});
+    weights.narrow(0, 0, given.size(0)).copy_(given);
+    windows_ = 1;
+    for (size_t i = 1; i < kWindows.size(); ++i) {
+      if (weights[static_cast<int64_t>(i)].any().item<bool>()) windows_ = i + 1;
+    }
+  }
+  weights_ = weights.to(device);
 }
 
 absl::StatusOr<std::shared_ptr<const Bank>> Bank::Create(
@@ -201,11 +211,24 @@ void Bank::AddMatches(const at::Tensor& tokens, std::vector<kernels::RowMatch>& 
 }
 
 void Bank::Weigh(const at::Tensor& distances) const {
-  if (!weights_.defined()) return;
-  const at::Tensor plain = weights_.size(0) > 1 ? distances.clone() : at::Tensor();
-  distances.mul_(weights_[0]);
-  for (int64_t i = 1; i < weights_.size(0); ++i)
-    distances.addcmul_(WindowMeans(plain, kWindows[static_cast<size_t>(i)]), weights_[i]);
+  const Bank* const self = this;
+  Weigh({&self, 1}, distances.unsqueeze(0));
+}
+
+void Bank::Weigh(absl::Span<const Bank* const> banks, const at::Tensor& distances) {
+  size_t windows = 0;
+  std::vector<at::Tensor> each;
+  for (const Bank* bank : banks) {
+    windows = std::max(windows, bank->windows_);
+    each.push_back(bank->weights_);
+  }
+  if (windows == 0) return;
+  const at::Tensor weights = at::stack(each, 1);  // [kWindows, b, n, 1, 1]
+  const at::Tensor plain = windows > 1 ? distances.clone() : at::Tensor();
+  distances.mul_(weights[0]);
+  for (size_t i = 1; i < windows; ++i) {
+    distances.addcmul_(WindowMeans(plain, kWindows[i]), weights[static_cast<int64_t>(i)]);
+  }
 }
 
 at::Tensor Bank::MatchSelf(const at::Tensor& tokens, int k, int radius) const {

@@ -4,6 +4,7 @@
 // promise 3).
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -54,8 +55,8 @@ class Bank {
   // The coreset (coreset.h) of a bank of all rows, or of a bank without those left out: there is at
   // least one other reference.
   Selection Coreset(double ratio, Span left_out = {0, 0}) const;
-  // The same rows, shared, with other weights: of each level, or of each level for the first
-  // window, the second and the third (kWindows).
+  // The same rows, shared, with other weights: n, one each level, or for each of kWindows n of
+  // them. LibTorch's exceptions pass through.
   std::shared_ptr<const Bank> WithLevelWeights(std::vector<float> level_weights) const;
   // Empty: 1 each.
   const std::vector<float>& level_weights() const { return level_weights_; }
@@ -85,6 +86,8 @@ class Bank {
   // Distances [n, g, g] of such cosines become the sum over windows of their means times the
   // levels' weights, in place, on the bank's device.
   void Weigh(const at::Tensor& distances) const;
+  // The same for several images at once, [b, n, g, g]: image i by bank i.
+  static void Weigh(absl::Span<const Bank* const> banks, const at::Tensor& distances);
 
   // A stand-in for another good part where there is only one: reference k's tokens [n, L, E]
   // against its own rows more than `radius` patches away (in either direction). Weighed, [n, g, g];
@@ -114,7 +117,8 @@ class Bank {
   Selection selection_;
   std::vector<float> level_weights_;
   at::Device device_;
-  at::Tensor weights_;  // the same, [windows, n, 1, 1] on the device; undefined: 1 each
+  at::Tensor weights_;  // the same, [kWindows, n, 1, 1] on the device
+  size_t windows_ = 0;  // how many of kWindows count; 0: no weights were given
 };
 
 }  // namespace hfwa::bank

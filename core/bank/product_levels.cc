@@ -13,6 +13,8 @@
 namespace hfwa::bank {
 namespace {
 
+static_assert(std::tuple_size_v<model::ProductLevels::Profile> == kWindows.size());
+
 constexpr double kUpperQuantile = 0.99;
 constexpr float kDistanceMin = 1e-4F;
 

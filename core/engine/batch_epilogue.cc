@@ -36,18 +36,18 @@ at::Tensor MatchBanks(const Epilogue& epilogue, const model::ForwardResult& forw
   const at::Tensor tokens = forward.tokens.to(at::kHalf);  // once, not for each image and level
   std::vector<kernels::RowMatch> matches;
   std::vector<int64_t> matched;  // indices into `places`
+  std::vector<const bank::Bank*> banks;
   for (size_t i = 0; i < places.size(); ++i) {
     const bank::Bank* bank = requests[static_cast<size_t>(places[i])].bank.get();
     if (bank == nullptr) continue;
     bank->AddMatches(tokens[places[i]], matches);
     matched.push_back(static_cast<int64_t>(i));
+    banks.push_back(bank);
   }
   if (matches.empty()) return {};
   at::Tensor few = at::rsub(epilogue.Maxima(matches), 1)
                        .view({static_cast<int64_t>(matched.size()), -1, grid, grid});
-  for (size_t i = 0; i < matched.size(); ++i)
-    requests[static_cast<size_t>(places[static_cast<size_t>(matched[i])])].bank->Weigh(
-        few[static_cast<int64_t>(i)]);
+  bank::Bank::Weigh(banks, few);
   if (matched.size() == places.size()) return few;
   at::Tensor all =
       at::zeros({static_cast<int64_t>(places.size()), few.size(1), grid, grid}, few.options());

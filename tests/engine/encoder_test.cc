@@ -100,8 +100,7 @@ class EncoderTest : public ::testing::Test {
     return outcomes;
   }
 
-  std::shared_ptr<const bank::Bank> MakeBank(int references,
-                                             const std::vector<float>& level_weights = {}) {
+  std::shared_ptr<const bank::Bank> MakeBank(int references) {
     const auto tokens_of = [&](int k) -> absl::StatusOr<at::Tensor> {
       Encoder::Request request;
       request.image = references_[k].clone();
@@ -109,8 +108,7 @@ class EncoderTest : public ::testing::Test {
       if (!encoded.ok()) return encoded.status();
       return encoded->tokens;
     };
-    auto bank =
-        bank::Bank::Create(references, encoder_->model().kernels(), tokens_of, {}, level_weights);
+    auto bank = bank::Bank::Create(references, encoder_->model().kernels(), tokens_of);
     EXPECT_TRUE(bank.ok()) << bank.status();
     return *bank;
   }
@@ -122,15 +120,18 @@ class EncoderTest : public ::testing::Test {
 
 TEST_F(EncoderTest, a_batch_of_mixed_products_is_finished_as_each_image_would_be_alone) {
   Open({});
-  std::vector<float> weights(static_cast<size_t>(encoder_->model().config().levels()), 0.5F);
-  weights.front() = 3;
-  const auto one = MakeBank(1), three = MakeBank(3, weights);
+  // Without weights, with one a level, and with means over windows.
+  const auto levels = static_cast<size_t>(encoder_->model().config().levels());
+  std::vector<float> plain(levels, 0.5F), windows(bank::kWindows.size() * levels, 0.25F);
+  plain.front() = 3;
+  windows.back() = 2;
+  const auto none = MakeBank(1), three = MakeBank(3)->WithLevelWeights(plain),
+             two = MakeBank(2)->WithLevelWeights(windows);
+  const std::vector<std::shared_ptr<const bank::Bank>> banks = {none, three, two, nullptr};
   std::vector<FinishRequest> finish(kImages);
   for (int i = 0; i < kImages; ++i) {
     finish[static_cast<size_t>(i)] = {.wanted = i != 2,
-                                      .bank = i % 3 == 0   ? one
-                                              : i % 3 == 1 ? three
-                                                           : nullptr,
+                                      .bank = banks[static_cast<size_t>(i % 4)],
                                       .values = i != 3,
                                       .coloured = i % 2 == 1,
                                       .low = 0.1F * static_cast<float>(i),

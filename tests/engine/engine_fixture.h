@@ -112,6 +112,13 @@ class EngineTest : public ::testing::Test {
     engine_ = *std::move(engine);
   }
 
+  // A restart, with what the cache holds or without.
+  void Restart(bool keep_cache) {
+    engine_.reset();
+    if (!keep_cache) fs::remove_all(data_directory_ + "/cache");
+    Open();
+  }
+
   void CreateProduct(const std::string& id, store::Method method = store::Method::kHfwa) {
     store::Product product;
     product.id = id;

@@ -77,9 +77,7 @@ TEST_F(EngineTest, a_coreset_is_another_bank_that_a_restart_finds_again) {
   EXPECT_EQ(Detect("bolt", Picture(2))->verdict, Verdict::kGood);
   // With what the cache keeps, and without.
   for (const bool kept : {true, false}) {
-    engine_.reset();
-    if (!kept) fs::remove_all(data_directory_ + "/cache");
-    Open();
+    Restart(kept);
     const auto again = Detect("bolt", Picture(9, true));
     ASSERT_TRUE(again.ok()) << again.status();
     EXPECT_EQ(again->score, part->score) << kept;
@@ -158,9 +156,7 @@ TEST_F(EngineTest, what_levels_count_for_a_product_outlives_a_restart_and_a_lost
     // Distances are small against 1, and so are their spreads.
     EXPECT_GT(before->map_max, 2 * plain->map_max);
     for (const bool kept : {true, false}) {
-      engine_.reset();
-      if (!kept) fs::remove_all(data_directory_ + "/cache");
-      Open();
+      Restart(kept);
       const auto again = Detect("bolt", Picture(7, true));
       ASSERT_TRUE(again.ok()) << again.status();
       EXPECT_EQ(again->map_max, before->map_max) << ratio << " " << kept;
