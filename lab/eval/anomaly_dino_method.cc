@@ -85,18 +85,18 @@ at::Tensor MatchOthers(const bank::Bank& bank, int k) {
 }
 
 std::vector<bank::ReferenceLevels> MatchReferences(const bank::Bank& bank) {
-  std::vector<bank::ReferenceLevels> few;
+  std::vector<bank::ReferenceLevels> levels;
   for (const int k : scoring::JudgedReferences(bank.references() / image::kOrientations))
-    few.push_back(
+    levels.push_back(
         {.few = MatchOthers(bank, k),
          .halves_ratio = bank::HalvesRatio(bank.ReferenceTokens(k * image::kOrientations))});
-  return few;
+  return levels;
 }
 
 scoring::ScoreModel ServiceModel(const model::ModelConfig& config,
-                                 absl::Span<const bank::ReferenceLevels> few) {
+                                 absl::Span<const bank::ReferenceLevels> levels) {
   std::vector<scoring::ReferenceRaw> raws;
-  for (const bank::ReferenceLevels& one : few) {
+  for (const bank::ReferenceLevels& one : levels) {
     const engine::Judged judged = JudgeDistances(config, one.few);
     raws.push_back(
         {.raw = ServiceRaw(judged.distance()), .map_mean = judged.map.mean().item<float>()});
@@ -130,9 +130,9 @@ absl::StatusOr<std::unique_ptr<Detector>> AnomalyDinoMethod::Fit(
   };
   HFWA_ASSIGN_OR_RETURN(auto bank, bank::Bank::Create(pictures, hfwa_.kernels(), tokens_of, {},
                                                       hfwa_.config().level_weights));
-  const std::vector<bank::ReferenceLevels> few = MatchReferences(*bank);
-  bank = bank::WeighForProduct(hfwa_.config(), std::move(bank), few);
-  const scoring::ScoreModel service = ServiceModel(hfwa_.config(), few);
+  const std::vector<bank::ReferenceLevels> levels = MatchReferences(*bank);
+  bank = bank::WeighForProduct(hfwa_.config(), std::move(bank), levels);
+  const scoring::ScoreModel service = ServiceModel(hfwa_.config(), levels);
   return std::make_unique<AnomalyDinoDetector>(hfwa_, std::move(bank), service);
 }
 

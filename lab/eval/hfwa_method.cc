@@ -83,7 +83,7 @@ class HfwaDetector final : public Detector {
 // engine does.
 absl::StatusOr<std::vector<bank::ReferenceLevels>> MatchReferences(
     const model::Hfwa& hfwa, const std::vector<Features>& references, double coreset_ratio) {
-  std::vector<bank::ReferenceLevels> few;
+  std::vector<bank::ReferenceLevels> levels;
   for (const int index : scoring::JudgedReferences(static_cast<int>(references.size()))) {
     const auto k = static_cast<size_t>(index);
     const bool alone = references.size() == 1;
@@ -91,21 +91,21 @@ absl::StatusOr<std::vector<bank::ReferenceLevels>> MatchReferences(
         const BankPtr others,
         MakeBank(hfwa, references, coreset_ratio, alone ? std::nullopt : std::optional<size_t>(k)));
     const at::Tensor tokens = references[k].tokens.to(hfwa.kernels().device());
-    few.push_back({.few = alone ? others->MatchSelf(tokens, 0) : others->Match(tokens),
-                   .halves_ratio = bank::HalvesRatio(tokens)});
+    levels.push_back({.few = alone ? others->MatchSelf(tokens, 0) : others->Match(tokens),
+                      .halves_ratio = bank::HalvesRatio(tokens)});
   }
-  return few;
+  return levels;
 }
 
 scoring::ScoreModel ServiceModel(const model::ModelConfig& config,
                                  const std::vector<Features>& references,
-                                 absl::Span<const bank::ReferenceLevels> few) {
+                                 absl::Span<const bank::ReferenceLevels> levels) {
   std::vector<scoring::ReferenceRaw> raws;
   size_t next = 0;
   for (const int index : scoring::JudgedReferences(static_cast<int>(references.size()))) {
     const Features& reference = references[static_cast<size_t>(index)];
     const at::Tensor map =
-        engine::CombinedMap(config, reference.language_diff, few[next++].few.cpu());
+        engine::CombinedMap(config, reference.language_diff, levels[next++].few.cpu());
     raws.push_back({.raw = ToServiceRaw({map.max().item<float>(), reference.probability}),
                     .map_mean = map.mean().item<float>()});
   }
@@ -125,10 +125,10 @@ absl::StatusOr<std::unique_ptr<Detector>> HfwaMethod::Fit(const References& refe
                                           scoring::ScoreModel::ZeroShot(config.levels()));
   }
   HFWA_ASSIGN_OR_RETURN(BankPtr bank, MakeBank(hfwa_, references.images, coreset_ratio_));
-  HFWA_ASSIGN_OR_RETURN(const std::vector<bank::ReferenceLevels> few,
+  HFWA_ASSIGN_OR_RETURN(const std::vector<bank::ReferenceLevels> levels,
                         MatchReferences(hfwa_, references.images, coreset_ratio_));
-  bank = bank::WeighForProduct(config, std::move(bank), few);
-  const scoring::ScoreModel service = ServiceModel(config, references.images, few);
+  bank = bank::WeighForProduct(config, std::move(bank), levels);
+  const scoring::ScoreModel service = ServiceModel(config, references.images, levels);
   return std::make_unique<HfwaDetector>(hfwa_, std::move(bank), service);
 }
 
