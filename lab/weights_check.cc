@@ -102,6 +102,7 @@ model::ModelConfig TowerAlone(model::ModelConfig config) {
   config.vision.level_projections = false;
   config.embed_dim = config.vision.width;
   config.level_weights.clear();
+  config.product_levels.reset();
   config.text.reset();
   config.residual_encoder = false;
   config.value_encoder = false;
