@@ -90,6 +90,19 @@ class RendererTest(unittest.TestCase):
                 self.assertTrue(0 < mask.mean() < 0.6, where)
         self.assertTrue(0.05 < whole / len(self.made) < 0.17, f"{whole} of {len(self.made)} are global")
 
+    def test_a_texture_drifts_the_more_the_stronger(self):
+        apart, products = [], [product for product in map(Product, range(40)) if product.textured]
+        self.assertGreater(len(products), 10)
+        for product in products:
+            good = product.good(2, SMALL).astype(float)
+            drifts = [product.drifted(2, strength, SMALL) for strength in (-0.2, 1.0)]
+            self.assertTrue((drifts[0] == Product(product.seed).drifted(2, -0.2, SMALL)).all(), product.seed)
+            apart.append([np.abs(drift - good).mean() for drift in drifts])
+            self.assertTrue((product.good(2, SMALL) == good).all(), product.seed)
+        weak, strong = np.mean(apart, axis=0)
+        self.assertGreater(weak, 0.5)
+        self.assertGreater(strong, weak * 1.1)
+
     def test_the_place_is_where_the_mask_lies(self):
         for product, _, _, mask, defect in self.made:
             y = np.nonzero(mask)[0].mean() / SMALL

@@ -15,9 +15,10 @@ PHOTOS = 2 * len(held_back.NAMES)
 DRIFTS = 2 * len(held_back.SURFACES)
 RENDERED_FROM, RENDERED = 1_000_000_000, 48
 GLOBALS_FROM, GLOBALS = 1_100_000_000, 24
+TEXTURES_FROM, TEXTURES = 1_200_000_000, 24
 SHOTS = (1, 4)
 # What a set counts where one number is needed: pictures of real things more than rendered ones.
-SHARES = {"photo": 0.35, "drift": 0.25, "rendered": 0.25, "global": 0.15}
+SHARES = {"photo": 0.35, "drift": 0.15, "texture": 0.15, "rendered": 0.2, "global": 0.15}
 
 
 def episode(index):
@@ -30,10 +31,13 @@ def episode(index):
     index -= DRIFTS
     if index < RENDERED:
         return ("rendered",) + episodes.render(RENDERED_FROM + index, good=8, defective=8)[:2]
-    return ("global",) + global_episode(GLOBALS_FROM + 1000 * (index - RENDERED))
+    index -= RENDERED
+    if index < GLOBALS:
+        return ("global",) + global_episode(GLOBALS_FROM + 1000 * index)
+    return ("texture",) + episodes.render_drift(TEXTURES_FROM + index - GLOBALS, good=6)[:2]
 
 
-COUNT = PHOTOS + DRIFTS + RENDERED + GLOBALS
+COUNT = PHOTOS + DRIFTS + RENDERED + GLOBALS + TEXTURES
 
 
 def global_episode(seed):
